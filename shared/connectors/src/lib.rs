@@ -1,0 +1,18 @@
+//! Holdfast's connectors: a **source** reads a resource, a **target** is written into.
+//!
+//! A source is asked for its streams, cuts each into ranges that workers read side by side, and reads a range into a
+//! sink until the sink has enough; then it hands back a cursor from which a later call goes on. A paged API returns
+//! after a page, a byte range after some bytes, a change feed after a batch: all fit. A target is prepared once,
+//! written by many workers, and finished or abandoned once. Every call may be repeated.
+
+pub mod batch;
+pub mod clients;
+pub mod source;
+pub mod spec;
+pub mod target;
+
+pub use batch::{RecordBatch, RecordRef};
+pub use clients::{Clients, EnvironmentClients};
+pub use source::{Cursor, Flow, RangeSink, RecordSink, Sizing, Source, SourceRange, TreeSink, Want};
+pub use spec::{Limits, SourceSpec, TargetSpec};
+pub use target::{Content, OnConflict, Position, RestoreOrder, Target, Written};
