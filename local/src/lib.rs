@@ -1,1 +1,4 @@
 //! Placeholder.
+
+pub mod asl;
+pub mod dynamodb;

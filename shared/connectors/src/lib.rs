@@ -5,8 +5,15 @@
 //! after a page, a byte range after some bytes, a change feed after a batch: all fit. A target is prepared once,
 //! written by many workers, and finished or abandoned once. Every call may be repeated.
 
+mod aws;
 pub mod batch;
 pub mod clients;
+pub mod dynamodb;
+pub mod files;
+pub mod jsonl;
+mod local_fs;
+mod staged_dir;
+pub mod s3;
 pub mod source;
 pub mod spec;
 pub mod target;

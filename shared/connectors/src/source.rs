@@ -141,4 +141,12 @@ pub trait Source: Send + Sync {
     ) -> Result<Option<Cursor>> {
         Err(Error::new(Code::Internal, format!("stream {} does not hold files", stream.name)))
     }
+
+    /// Where a record of a range stands, as an operator finds it: file and line. `origin` is the record's own.
+    ///
+    /// # Errors
+    /// As [`Source::streams`].
+    async fn describe_origin(&self, stream: &StreamInfo, _range: &SourceRange, _origin: u64) -> Result<String> {
+        Ok(format!("stream {}", stream.name))
+    }
 }

@@ -3,8 +3,17 @@
 //! Pure: no AWS, no clock, no network, no environment. Bytes come and go through the [`storage::Storage`] port;
 //! times and names are given by the caller. The format is specified in `docs/vault-format.md`.
 
+pub mod compress;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod crypto;
 pub mod error;
+pub mod format;
+pub mod keys;
+pub mod memory;
 pub mod model;
+pub mod read;
 pub mod storage;
+pub mod write;
 
 pub use error::{Code, Error, Result};

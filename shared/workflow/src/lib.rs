@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The steps of a job: plan, export, admit, commit, verify, restore, fail.
+//!
+//! Each is one function over [`Services`] that a handler calls with a decoded event; the same function runs in Lambda,
+//! in the embedded cloud and in a test. Every one may run twice, late, or beside its own retry, with the same result.
+
+pub mod catalogue;
+pub mod commit;
+pub mod config;
+pub mod events;
+pub mod export;
+pub mod fail;
+pub mod plan;
+pub mod restore;
+pub mod services;
+pub mod staging;
+pub mod upload;
+pub mod verify;
+
+pub use services::{Services, WorkLimits};

@@ -1,0 +1,211 @@
+//! Jobs.
+
+use super::failure::{Failure, TRIES, back_off, failure};
+use super::item::{
+    self, JOB_SORT, job_item, job_partition, number, read_job, read_number, resource_partition, text,
+};
+use super::table::{BY_KIND, BY_RESOURCE};
+use super::{Job, JobChange, JobKind, JobStore, Pages, Status, StatusChange};
+use holdfast_vault::error::{Code, Error, Result};
+use jiff::Timestamp;
+
+impl JobStore {
+    /// Stores a new job and returns it; where one of that id is stored, returns that one and changes nothing.
+    ///
+    /// # Errors
+    /// `StateUnavailable`.
+    pub async fn create_job(&self, job: &Job) -> Result<Job> {
+        match self.put_job(job, 0, None).await {
+            Ok(()) => Ok(job.clone()),
+            Err(Failure::Condition) => self.job(&job.id).await,
+            Err(other) => Err(self.error(other, &format!("creating {} {}", job.kind, job.id))),
+        }
+    }
+
+    /// Stores a job in place of whatever is stored of that id: for rebuilding the catalogue from the vault.
+    ///
+    /// # Errors
+    /// `StateUnavailable`.
+    pub async fn put_catalogue(&self, job: &Job) -> Result<()> {
+        let doing = format!("cataloguing {} {}", job.kind, job.id);
+        self.client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(job_item(job, 0)?))
+            .send()
+            .await
+            .map_err(|error| self.error(failure(&error), &doing))?;
+        Ok(())
+    }
+
+    /// A job.
+    ///
+    /// # Errors
+    /// `JobUnknown` if there is none, `StateUnavailable`.
+    pub async fn job(&self, id: &str) -> Result<Job> {
+        Ok(self.job_and_revision(id).await?.0)
+    }
+
+    /// Jobs of a kind, newest first: all of them, or those of one resource.
+    #[must_use]
+    pub fn jobs(&self, kind: JobKind, resource: Option<&str>) -> Pages<Job> {
+        let (index, partition) = match resource {
+            Some(resource) => (BY_RESOURCE, resource_partition(kind.as_str(), resource)),
+            None => (BY_KIND, kind.as_str().to_owned()),
+        };
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(index.name)
+            .key_condition_expression("#partition = :partition")
+            .expression_attribute_names("#partition", index.partition_key)
+            .expression_attribute_values(":partition", text(partition))
+            .scan_index_forward(false);
+        Pages::new(self, query, read_job)
+    }
+
+    /// Changes a job's status, if it is one of `from`, and what else changes with it. The change's time is now.
+    ///
+    /// A job that is in `to` already is returned as it stands, so the call may be repeated.
+    ///
+    /// # Errors
+    /// `JobUnknown`, `Cancelled` if the job was cancelled, `JobState` if it is of another status than `from`,
+    /// `StateUnavailable`, `StateConflict` if others change the job all the time.
+    pub async fn transition(&self, id: &str, from: &[Status], to: Status, change: JobChange) -> Result<Job> {
+        let now = self.clock.now();
+        self.change_job(id, |job| {
+            if job.status == to {
+                return Ok(false);
+            }
+            if !from.contains(&job.status) {
+                return Err(refused(job, to));
+            }
+            apply(job, &change);
+            enter(job, to, now);
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Changes what a job says without changing its status. May be repeated.
+    ///
+    /// # Errors
+    /// `JobUnknown`, `StateUnavailable`, `StateConflict` if others change the job all the time.
+    pub async fn update_job(&self, id: &str, change: JobChange) -> Result<Job> {
+        self.change_job(id, |job| {
+            let before = job.clone();
+            apply(job, &change);
+            Ok(*job != before)
+        })
+        .await
+    }
+
+    /// Reads, decides and writes, again if another writer came between. `decide` says whether there is a change.
+    async fn change_job(&self, id: &str, decide: impl Fn(&mut Job) -> Result<bool>) -> Result<Job> {
+        let mut attempt = 0;
+        loop {
+            let (mut job, revision) = self.job_and_revision(id).await?;
+            if !decide(&mut job)? {
+                return Ok(job);
+            }
+            match self.put_job(&job, revision + 1, Some(revision)).await {
+                Ok(()) => return Ok(job),
+                Err(Failure::Condition | Failure::Conflict) if attempt < TRIES => {
+                    back_off(attempt).await;
+                    attempt += 1;
+                }
+                Err(other) => return Err(self.error(other, &format!("changing {} {id}", job.kind))),
+            }
+        }
+    }
+
+    async fn put_job(&self, job: &Job, revision: u64, expected: Option<u64>) -> Result<(), Failure> {
+        let item = job_item(job, revision).map_err(|error| Failure::Other(error.message))?;
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        let put = match expected {
+            None => put.condition_expression("attribute_not_exists(pk)"),
+            Some(revision) => put
+                .condition_expression("revision = :revision")
+                .expression_attribute_values(":revision", number(revision)),
+        };
+        put.send().await.map(|_| ()).map_err(|error| failure(&error))
+    }
+
+    pub(super) async fn job_and_revision(&self, id: &str) -> Result<(Job, u64)> {
+        // What could be no id is not asked for: a mistyped argument gets the answer that it needs.
+        let plausible = (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+        if !plausible {
+            return Err(unknown(id));
+        }
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(item::key(job_partition(id), JOB_SORT)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| self.error(failure(&error), &format!("reading job {id}")))?;
+        let item = answer.item.ok_or_else(|| unknown(id))?;
+        Ok((read_job(&item)?, read_number(&item, "revision")?))
+    }
+}
+
+pub(super) fn unknown(id: &str) -> Error {
+    Error::new(Code::JobUnknown, format!("no backup or restore has the id {id:?}"))
+        .object(id)
+        .hint("`holdfast backups` lists the backups and their ids")
+}
+
+/// Why a job does not change to a status.
+pub(super) fn refused(job: &Job, to: Status) -> Error {
+    let Job { kind, id, status, .. } = job;
+    if *status == Status::Cancelled {
+        return Error::new(Code::Cancelled, format!("{kind} {id} was cancelled"))
+            .object(id)
+            .hint(format!("start a new {kind}"));
+    }
+    let ended = if status.is_terminal() { "has ended: it is " } else { "is " };
+    Error::new(Code::JobState, format!("{kind} {id} {ended}{status}, so it cannot become {to}"))
+        .object(id)
+        .hint(if status.is_terminal() {
+            format!("start a new {kind}")
+        } else {
+            format!("see `holdfast show {id}`")
+        })
+}
+
+fn apply(job: &mut Job, change: &JobChange) {
+    let change = change.clone();
+    for warning in change.warnings {
+        if !job.warnings.contains(&warning) {
+            job.warnings.push(warning);
+        }
+    }
+    if change.error.is_some() {
+        job.error = change.error;
+    }
+    if change.verified.is_some() {
+        job.verified = change.verified;
+    }
+    if let Some(totals) = change.totals {
+        job.totals = totals;
+    }
+    if let Some(streams) = change.streams {
+        job.streams = streams;
+    }
+    if let Some(detail) = change.detail {
+        job.detail = detail;
+    }
+}
+
+fn enter(job: &mut Job, status: Status, now: Timestamp) {
+    job.status = status;
+    job.history.push(StatusChange { status, at: now });
+    if status == Status::Running && job.started_at.is_none() {
+        job.started_at = Some(now);
+    }
+    job.completed_at = status.is_terminal().then_some(now);
+}

@@ -1,0 +1,65 @@
+//! Rows, page by page.
+
+use super::JobStore;
+use super::failure::failure;
+use super::item::Item;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use holdfast_vault::error::Result;
+
+/// Rows of a kind in order; ask for the next page until there is none.
+#[derive(Debug)]
+pub struct Pages<T> {
+    store: JobStore,
+    query: QueryFluentBuilder,
+    start: Option<Item>,
+    ended: bool,
+    read: fn(&Item) -> Result<T>,
+}
+
+impl<T> Pages<T> {
+    pub(super) fn new(store: &JobStore, query: QueryFluentBuilder, read: fn(&Item) -> Result<T>) -> Self {
+        Self { store: store.clone(), query, start: None, ended: false, read }
+    }
+
+    /// At most so many rows a page; without it about 1 MB of them.
+    #[must_use]
+    pub fn page_size(mut self, rows: u32) -> Self {
+        self.query = self.query.limit(i32::try_from(rows.max(1)).unwrap_or(i32::MAX));
+        self
+    }
+
+    /// The next page, never an empty one; `None` after the last.
+    ///
+    /// # Errors
+    /// `StateUnavailable`; the same page may be asked for again.
+    pub async fn next(&mut self) -> Result<Option<Vec<T>>> {
+        while !self.ended {
+            let answer = self
+                .query
+                .clone()
+                .set_exclusive_start_key(self.start.clone())
+                .send()
+                .await
+                .map_err(|error| self.store.error(failure(&error), "reading the job table"))?;
+            let rows = answer.items().iter().map(self.read).collect::<Result<Vec<_>>>()?;
+            self.start = answer.last_evaluated_key;
+            self.ended = self.start.is_none();
+            if !rows.is_empty() {
+                return Ok(Some(rows));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All that is left, in one list.
+    ///
+    /// # Errors
+    /// As [`Pages::next`].
+    pub async fn all(mut self) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        while let Some(page) = self.next().await? {
+            all.extend(page);
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,407 @@
+//! Job state on a real `DynamoDB` API: idempotent, conditional, and right under contention.
+
+mod support;
+
+use futures::future::join_all;
+use holdfast_common::clock::{Clock, ManualClock};
+use holdfast_common::jobs::{
+    BackupType, INDEXES, Job, JobChange, JobError, JobKind, JobStore, PackRow, Progress, Staged, Status, StepEnd,
+    StreamShape, StreamSummary, Task, Totals, Verified,
+};
+use holdfast_vault::error::Code;
+use holdfast_vault::model::Warning;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use support::{Cloud, TABLE};
+
+async fn running(store: &JobStore, clock: &dyn Clock, id: &str) -> Job {
+    let job = Job::new(id, JobKind::Backup, "shop", clock.now(), json!({"plan": 1}));
+    store.create_job(&job).await.unwrap();
+    store.transition(id, &[Status::Pending], Status::Running, JobChange::default()).await.unwrap()
+}
+
+fn tasks(job: &str, numbers: std::ops::Range<u32>) -> Vec<Task> {
+    numbers.map(|n| Task::new(job, n, "files", json!({"from": n}))).collect()
+}
+
+fn pack(task: u32, step: u32, index: u32) -> PackRow {
+    PackRow { job: "J".to_owned(), task, step, index, value: json!({"pack": index}) }
+}
+
+fn totals(n: u64) -> Totals {
+    Totals { records: n, files: 2 * n, bytes: 3 * n, stored_bytes: 4 * n }
+}
+
+#[tokio::test]
+async fn the_table_is_made_once() {
+    let cloud = Cloud::start().await;
+    cloud.store.create_table_if_missing().await.unwrap();
+    let described = cloud.client.describe_table().table_name(TABLE).send().await.unwrap();
+    let mut names: Vec<_> =
+        described.table().unwrap().global_secondary_indexes().iter().map(|i| i.index_name().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, INDEXES.map(|index| index.name));
+}
+
+#[tokio::test]
+async fn a_missing_table_is_named_with_what_to_do() {
+    let cloud = Cloud::start().await;
+    let clock: Arc<dyn Clock> = cloud.clock.clone();
+    let store = JobStore::new(cloud.client.clone(), "elsewhere", clock);
+    let error = store.resource("shop").await.unwrap_err();
+    assert_eq!((error.code, error.object.as_deref()), (Code::StateUnavailable, Some("elsewhere")));
+    assert!(error.hint.is_some());
+    assert_eq!(store.put_tasks(&tasks("J", 0..2)).await.unwrap_err().code, Code::StateUnavailable);
+}
+
+#[tokio::test]
+async fn a_table_that_does_not_answer_is_unavailable() {
+    let cloud = Cloud::start().await;
+    let store = cloud.store.clone();
+    cloud.stop().await;
+    assert_eq!(store.job("J").await.unwrap_err().code, Code::StateUnavailable);
+}
+
+#[tokio::test]
+async fn creating_a_job_again_returns_the_first() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    let job = Job::new("J", JobKind::Backup, "shop", clock.now(), json!({"by": "first"}));
+    assert_eq!(store.create_job(&job).await.unwrap(), job);
+    let second = Job { detail: json!({"by": "second"}), ..job.clone() };
+    assert_eq!(store.create_job(&second).await.unwrap(), job);
+    assert_eq!(store.job("J").await.unwrap(), job);
+
+    for unknown in ["K", "", "no such/id", &"9".repeat(3_000)] {
+        let error = store.job(unknown).await.unwrap_err();
+        assert_eq!(error.code, Code::JobUnknown);
+        assert!(error.hint.unwrap().contains("holdfast backups"));
+    }
+}
+
+#[tokio::test]
+async fn a_job_keeps_all_it_is_given() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    let mut job = running(store, &**clock, "J").await;
+    assert_eq!(job.started_at, Some(clock.now()));
+    clock.advance(SignedDuration::from_secs(5));
+    let change = JobChange {
+        warnings: vec![Warning::new("Skipped", "1 socket")],
+        totals: Some(totals(7)),
+        streams: Some(vec![StreamSummary {
+            name: "files".to_owned(),
+            kind: StreamShape::Tree,
+            records: 0,
+            files: 14,
+            bytes: 21,
+        }]),
+        detail: Some(json!({"manifest": "m"})),
+        verified: Some(Verified {
+            level: "quick".to_owned(),
+            at: clock.now(),
+            valid: true,
+            errors: 0,
+            warnings: 1,
+        }),
+        error: None,
+    };
+    let done = store.transition("J", &[Status::Running], Status::Completed, change.clone()).await.unwrap();
+    job.backup_type = None;
+    assert_eq!((done.status, done.completed_at), (Status::Completed, Some(clock.now())));
+    assert_eq!(done.history.iter().map(|c| c.status).collect::<Vec<_>>(), [
+        Status::Pending,
+        Status::Running,
+        Status::Completed
+    ]);
+    assert_eq!((done.totals, &done.streams), (totals(7), change.streams.as_ref().unwrap()));
+    assert_eq!((&done.detail, &done.verified), (&json!({"manifest": "m"}), &change.verified));
+    assert_eq!(store.job("J").await.unwrap(), done);
+
+    // The same change again, later: nothing moves, no warning is doubled.
+    clock.advance(SignedDuration::from_secs(5));
+    assert_eq!(store.transition("J", &[Status::Running], Status::Completed, change.clone()).await.unwrap(), done);
+    assert_eq!(store.update_job("J", change).await.unwrap(), done);
+    let stored = serde_json::to_value(&done).unwrap();
+    assert_eq!(stored["completed_at"], "2026-11-01T00:00:05.000Z");
+    assert_eq!(serde_json::from_value::<Job>(stored).unwrap(), done);
+}
+
+#[tokio::test]
+async fn a_job_ends_once() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    let go = |id, from: &'static [Status], to| store.transition(id, from, to, JobChange::default());
+    running(store, &**clock, "J").await;
+    go("J", &[Status::Running], Status::Failed).await.unwrap();
+    let error = go("J", &[Status::Running], Status::Completed).await.unwrap_err();
+    assert_eq!(error.code, Code::JobState);
+    running(store, &**clock, "K").await;
+    go("K", &[Status::Pending, Status::Running], Status::Cancelled).await.unwrap();
+    assert_eq!(go("K", &[Status::Running], Status::Completed).await.unwrap_err().code, Code::Cancelled);
+    assert_eq!(go("K", &[Status::Running], Status::Failed).await.unwrap_err().code, Code::Cancelled);
+    assert_eq!(go("L", &[Status::Running], Status::Failed).await.unwrap_err().code, Code::JobUnknown);
+    let job = Job::new("M", JobKind::Restore, "shop", clock.now(), Value::Null);
+    store.create_job(&job).await.unwrap();
+    assert_eq!(go("M", &[Status::Running], Status::Completed).await.unwrap_err().code, Code::JobState);
+}
+
+#[tokio::test]
+async fn of_racing_endings_one_wins() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    for round in 0..10 {
+        let id = format!("J{round}");
+        running(store, &**clock, &id).await;
+        let endings = [Status::Completed, Status::Cancelled, Status::Failed];
+        let ends = endings.map(|to| store.transition(&id, &[Status::Running], to, JobChange::default()));
+        let results = join_all(ends).await;
+        let job = store.job(&id).await.unwrap();
+        assert_eq!(job.history.len(), 3);
+        for (to, result) in endings.into_iter().zip(results) {
+            match result {
+                Ok(seen) => assert_eq!((seen.status, to), (job.status, job.status)),
+                Err(error) if job.status == Status::Cancelled => assert_eq!(error.code, Code::Cancelled),
+                Err(error) => assert_eq!(error.code, Code::JobState),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_update_is_lost_among_many() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    running(store, &**clock, "J").await;
+    let warn = |n: u32| JobChange { warnings: vec![Warning::new("W", n.to_string())], ..JobChange::default() };
+    for result in join_all((0..8).map(|n| store.update_job("J", warn(n)))).await {
+        result.unwrap();
+    }
+    assert_eq!(store.job("J").await.unwrap().warnings.len(), 8);
+}
+
+#[tokio::test]
+async fn jobs_are_listed_newest_first() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    for (id, kind, resource) in [
+        ("A", JobKind::Backup, "shop"),
+        ("B", JobKind::Backup, "site"),
+        ("C", JobKind::Restore, "shop"),
+        ("D", JobKind::Backup, "shop"),
+    ] {
+        let mut job = Job::new(id, kind, resource, clock.now(), Value::Null);
+        job.backup_type = (kind == JobKind::Backup).then_some(BackupType::Full);
+        store.create_job(&job).await.unwrap();
+    }
+    let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
+    assert_eq!(ids(store.jobs(JobKind::Backup, None).all().await.unwrap()), ["D", "B", "A"]);
+    assert_eq!(ids(store.jobs(JobKind::Backup, Some("shop")).all().await.unwrap()), ["D", "A"]);
+    assert_eq!(ids(store.jobs(JobKind::Restore, Some("shop")).all().await.unwrap()), ["C"]);
+    assert!(store.jobs(JobKind::Restore, Some("site")).all().await.unwrap().is_empty());
+    let mut pages = store.jobs(JobKind::Backup, None).page_size(2);
+    assert_eq!(ids(pages.next().await.unwrap().unwrap()), ["D", "B"]);
+    assert_eq!(ids(pages.next().await.unwrap().unwrap()), ["A"]);
+    assert_eq!(pages.next().await.unwrap(), None);
+
+    let mut job = store.job("A").await.unwrap();
+    job.resource = "moved".to_owned();
+    store.put_catalogue(&job).await.unwrap();
+    assert_eq!(store.job("A").await.unwrap(), job);
+    assert_eq!(ids(store.jobs(JobKind::Backup, Some("moved")).all().await.unwrap()), ["A"]);
+}
+
+#[tokio::test]
+async fn thousands_of_tasks_are_stored_counted_and_paged() {
+    let Cloud { store, .. } = &Cloud::start().await;
+    let all = tasks("J", 0..1_200);
+    store.put_tasks(&all).await.unwrap();
+    assert_eq!(store.tasks("J").all().await.unwrap(), all);
+    let mut pages = store.tasks("J").page_size(500);
+    let mut sizes = Vec::new();
+    while let Some(page) = pages.next().await.unwrap() {
+        sizes.push(page.len());
+    }
+    assert_eq!(sizes, [500, 500, 200]);
+    let progress = store.task_totals("J").await.unwrap();
+    assert_eq!(progress, Progress { tasks_done: 0, tasks_total: 1_200, totals: Totals::default() });
+    assert_eq!(store.task("J", 1_199).await.unwrap(), all[1_199]);
+    assert_eq!(store.task("J", 1_200).await.unwrap_err().code, Code::JobUnknown);
+}
+
+#[tokio::test]
+async fn large_orders_are_stored_in_smaller_transactions() {
+    let Cloud { store, .. } = &Cloud::start().await;
+    let order = json!({"paths": "x".repeat(200_000)});
+    let all: Vec<Task> = (0..40).map(|n| Task::new("J", n, "files", order.clone())).collect();
+    store.put_tasks(&all).await.unwrap();
+    assert_eq!(store.task_totals("J").await.unwrap().tasks_total, 40);
+    assert_eq!(store.tasks("J").all().await.unwrap(), all);
+    let too_large = Task::new("J", 40, "files", json!("x".repeat(500_000)));
+    assert_eq!(store.put_tasks(&[too_large]).await.unwrap_err().code, Code::Internal);
+}
+
+#[tokio::test]
+async fn planning_again_undoes_nobodys_work() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    running(store, &**clock, "J").await;
+    store.put_tasks(&tasks("J", 0..3)).await.unwrap();
+    let begun = store.begin_attempt("J", 1).await.unwrap();
+    store.put_tasks(&tasks("J", 0..250)).await.unwrap();
+    assert_eq!(store.task("J", 1).await.unwrap(), begun);
+    assert_eq!(store.task_totals("J").await.unwrap().tasks_total, 250);
+}
+
+#[tokio::test]
+async fn attempts_are_counted_while_the_job_runs() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    let job = Job::new("J", JobKind::Backup, "shop", clock.now(), Value::Null);
+    store.create_job(&job).await.unwrap();
+    store.put_tasks(&tasks("J", 0..1)).await.unwrap();
+    assert_eq!(store.begin_attempt("J", 0).await.unwrap_err().code, Code::JobState);
+    store.transition("J", &[Status::Pending], Status::Running, JobChange::default()).await.unwrap();
+    let first = store.begin_attempt("J", 0).await.unwrap();
+    assert_eq!((first.attempts, first.status, first.started_at), (1, Status::Running, Some(clock.now())));
+    clock.advance(SignedDuration::from_secs(9));
+    let error = JobError { code: "SourceThrottled".to_owned(), message: "slow".to_owned(), hint: None };
+    store.fail_task("J", 0, &error).await.unwrap();
+    let failed = store.task("J", 0).await.unwrap();
+    assert_eq!((failed.status, failed.completed_at), (Status::Failed, Some(clock.now())));
+    assert_eq!(failed.error, Some(error));
+    let again = store.begin_attempt("J", 0).await.unwrap();
+    assert_eq!((again.attempts, again.started_at, again.error), (2, first.started_at, None));
+    assert_eq!(store.begin_attempt("J", 7).await.unwrap_err().code, Code::JobUnknown);
+    store.transition("J", &[Status::Running], Status::Cancelled, JobChange::default()).await.unwrap();
+    assert_eq!(store.begin_attempt("J", 0).await.unwrap_err().code, Code::Cancelled);
+}
+
+#[tokio::test]
+async fn of_many_who_stage_a_step_one_does() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    running(store, &**clock, "J").await;
+    store.put_tasks(&tasks("J", 0..1)).await.unwrap();
+    let staged: Vec<Value> = (0..8).map(|writer| json!({"by": writer})).collect();
+    let results = join_all(staged.iter().map(|value| store.stage_step("J", 0, 0, value))).await;
+    let mut now = Vec::new();
+    let mut already = Vec::new();
+    for (writer, result) in results.into_iter().enumerate() {
+        match result.unwrap() {
+            Staged::Now => now.push(staged[writer].clone()),
+            Staged::Already(value) => already.push(value),
+            Staged::Admitted => panic!("nothing was admitted"),
+        }
+    }
+    assert_eq!((now.len(), already.len()), (1, 7));
+    assert!(already.iter().all(|value| *value == now[0]));
+    assert_eq!(store.task("J", 0).await.unwrap().staged.as_ref(), Some(&now[0]));
+}
+
+#[tokio::test]
+async fn a_task_goes_through_its_steps() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    running(store, &**clock, "J").await;
+    store.put_tasks(&tasks("J", 0..2)).await.unwrap();
+    store.begin_attempt("J", 0).await.unwrap();
+    let step = |cursor: Option<Value>, done| StepEnd {
+        cursor,
+        done,
+        totals: totals(1),
+        warnings: vec![Warning::new("W", "one")],
+    };
+    let first = step(Some(json!({"at": 9})), false);
+    let early = store.admit_step("J", 0, 0, &[], &first).await.unwrap_err();
+    assert_eq!(early.code, Code::StateConflict, "what is not staged is not admitted");
+    assert_eq!(store.stage_step("J", 0, 1, &json!(1)).await.unwrap_err().code, Code::StateConflict);
+
+    assert_eq!(store.stage_step("J", 0, 0, &json!("s0")).await.unwrap(), Staged::Now);
+    for _ in 0..2 {
+        store.admit_step("J", 0, 0, &[pack(0, 0, 0), pack(0, 0, 1)], &first).await.unwrap();
+        let task = store.task("J", 0).await.unwrap();
+        assert_eq!((task.step, task.staged, task.cursor), (1, None, Some(json!({"at": 9}))));
+        assert_eq!((task.totals, task.warnings.len(), task.status), (totals(1), 1, Status::Running));
+    }
+    assert_eq!(store.stage_step("J", 0, 0, &json!("late")).await.unwrap(), Staged::Admitted);
+
+    store.stage_step("J", 0, 1, &json!("s1")).await.unwrap();
+    let last = step(None, true);
+    let admits = join_all((0..4).map(|_| store.admit_step("J", 0, 1, &[], &last))).await;
+    assert!(admits.into_iter().all(|admitted| admitted.is_ok()));
+    let task = store.task("J", 0).await.unwrap();
+    assert_eq!((task.step, task.status, &task.cursor), (2, Status::Completed, &None));
+    assert_eq!((task.completed_at, task.totals), (Some(clock.now()), totals(2)));
+
+    let late = JobError { code: "TimedOut".to_owned(), message: "late".to_owned(), hint: None };
+    store.fail_task("J", 0, &late).await.unwrap();
+    assert_eq!(store.task("J", 0).await.unwrap(), task, "a late failure undoes nothing");
+    assert_eq!(store.begin_attempt("J", 0).await.unwrap(), task, "nor does a late beginning");
+    let progress = store.task_totals("J").await.unwrap();
+    assert_eq!(progress, Progress { tasks_done: 1, tasks_total: 2, totals: totals(2) });
+}
+
+#[tokio::test]
+async fn more_rows_than_a_transaction_takes_are_admitted_too() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    running(store, &**clock, "J").await;
+    store.put_tasks(&tasks("J", 0..2)).await.unwrap();
+    let many: Vec<PackRow> = (0..250).map(|index| pack(0, 0, index)).collect();
+    let end = StepEnd { done: true, ..StepEnd::default() };
+    store.stage_step("J", 0, 0, &json!(0)).await.unwrap();
+    store.stage_step("J", 1, 0, &json!(0)).await.unwrap();
+    store.admit_step("J", 1, 0, &[pack(1, 0, 0)], &end).await.unwrap();
+    store.admit_step("J", 0, 0, &many, &end).await.unwrap();
+    store.admit_step("J", 0, 0, &many, &end).await.unwrap();
+    let rows = store.pack_rows("J").page_size(100).all().await.unwrap();
+    assert_eq!(rows.len(), 251);
+    assert_eq!(rows[..250], many);
+    assert_eq!(rows[250], pack(1, 0, 0));
+
+    store.forget_work("J").await.unwrap();
+    // A repeat that comes after all was forgotten brings nothing back.
+    store.admit_step("J", 0, 0, &many, &end).await.unwrap();
+    assert!(store.pack_rows("J").all().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn forgetting_leaves_figures_and_no_paths() {
+    let Cloud { store, clock, client, .. } = &Cloud::start().await;
+    running(store, &**clock, "J").await;
+    let secret = json!({"path": "customers/anna"});
+    store.put_tasks(&[Task::new("J", 0, "files", secret.clone()), Task::new("J", 1, "files", secret.clone())])
+        .await
+        .unwrap();
+    store.stage_step("J", 0, 0, &secret).await.unwrap();
+    let end = StepEnd { cursor: Some(secret.clone()), totals: totals(5), ..StepEnd::default() };
+    let row = PackRow { value: secret.clone(), ..pack(0, 0, 0) };
+    store.admit_step("J", 0, 0, &[row], &end).await.unwrap();
+    store.stage_step("J", 0, 1, &secret).await.unwrap();
+    for _ in 0..2 {
+        store.forget_work("J").await.unwrap();
+        let scan = client.scan().table_name(TABLE).send().await.unwrap();
+        assert!(!format!("{scan:?}").contains("anna"));
+        let task = store.task("J", 0).await.unwrap();
+        assert_eq!((task.order, task.cursor, task.staged), (Value::Null, None, None));
+        assert_eq!(store.task_totals("J").await.unwrap().totals, totals(5));
+    }
+}
+
+#[tokio::test]
+async fn resources_are_kept_by_name() {
+    let Cloud { store, .. } = &Cloud::start().await;
+    assert!(store.resources().all().await.unwrap().is_empty());
+    assert_eq!(store.put_resource("site", &json!({"v": 1})).await.unwrap(), None);
+    assert_eq!(store.put_resource("orders", &json!({"v": 2})).await.unwrap(), None);
+    assert_eq!(store.put_resource("site", &json!({"v": 3})).await.unwrap(), Some(json!({"v": 1})));
+    assert_eq!(store.resource("site").await.unwrap(), json!({"v": 3}));
+    let all = store.resources().all().await.unwrap();
+    assert_eq!(all, [("orders".to_owned(), json!({"v": 2})), ("site".to_owned(), json!({"v": 3}))]);
+    for unknown in ["other", ""] {
+        let error = store.resource(unknown).await.unwrap_err();
+        assert_eq!(error.code, Code::ResourceUnknown);
+        assert!(error.hint.is_some());
+    }
+}
+
+#[test]
+fn statuses_read_back() {
+    for status in [Status::Pending, Status::Running, Status::Completed, Status::Failed, Status::Cancelled] {
+        assert_eq!(Status::parse(status.as_str()), Some(status));
+        assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+    }
+    let clock = ManualClock::new(jiff::Timestamp::UNIX_EPOCH);
+    assert_eq!(clock.now(), jiff::Timestamp::UNIX_EPOCH);
+}

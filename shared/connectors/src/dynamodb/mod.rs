@@ -1,0 +1,26 @@
+//! DynamoDB tables: a table is one record stream of its name, encoding `dynamodb-json`.
+//!
+//! A record's bytes are the item in canonical DynamoDB JSON: attribute names in byte order at every level, members of
+//! sets in byte order (of a text's UTF-8, a number's text, the bytes themselves), numbers as the service writes them,
+//! binary in standard base64, no white space. A key's bytes are the compact array of the key attributes' typed values,
+//! hash before range: `[{"S":"a"},{"N":"5"}]`. The stream's schema is [`TableSchema`]. Auto scaling, alarms, resource
+//! policies, Kinesis destinations and replicas are not the table's own and are not kept.
+
+mod describe;
+mod item;
+mod json;
+mod number;
+mod pace;
+mod schema;
+mod source;
+mod table;
+mod target;
+mod write;
+
+pub use schema::{
+    AttributeDefinition, CreateTable, Index, KeyElement, OnDemandThroughput, PointInTimeRecovery, Projection,
+    SseSpecification, StreamSpecification, TableSchema, Throughput,
+};
+pub use source::DynamoDbSource;
+pub use table::Delays;
+pub use target::DynamoDbTarget;

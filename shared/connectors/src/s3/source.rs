@@ -1,0 +1,227 @@
+//! Lists a prefix and cuts it into ranges.
+
+use super::read::{Bucket, TagsTold};
+use crate::aws::{Side, Subject, Tell};
+use crate::source::{Cursor, Flow, RangeSink, Sizing, Source, SourceRange, TreeSink};
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::types::Object;
+use futures::stream::{self, StreamExt};
+use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::model::{StreamInfo, StreamKind, Warning};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::AtomicBool;
+
+/// How many small objects are on their way at a time.
+const AHEAD: usize = 8;
+
+/// The objects of a bucket below a prefix as a source: one tree stream, `objects`.
+#[derive(Debug)]
+pub struct S3Source {
+    bucket: Bucket,
+}
+
+/// Keys are the bucket's, with the prefix.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Range {
+    /// All objects behind one key, up to another.
+    Listing { after: Option<String>, until: String },
+    /// Bytes of one large object.
+    Part { key: String, etag: Option<String>, size: u64, offset: u64, length: u64 },
+}
+
+/// Behind which key a listing goes on.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct After {
+    after: String,
+}
+
+impl S3Source {
+    /// A source of the keys that begin with the prefix.
+    #[must_use]
+    pub fn new(client: Client, bucket: impl Into<String>, prefix: impl Into<String>) -> Self {
+        let name = bucket.into();
+        let subject = Subject::new("bucket", &name, Side::Source);
+        Self { bucket: Bucket { client, name, prefix: prefix.into(), subject, tags: TagsTold::default() } }
+    }
+
+    fn unusable(&self, what: &str) -> Error {
+        Error::new(Code::Internal, format!("{what} of {} is unusable", self.bucket.subject.what))
+    }
+
+    async fn read_listing(
+        &self,
+        after: Option<String>,
+        until: &str,
+        out: &mut dyn TreeSink,
+    ) -> Result<Option<Cursor>> {
+        let mut pages = self.bucket.pages(after);
+        // Whether the sink knew the last entry: then the next ones are likely known too, and are not read ahead.
+        let known = AtomicBool::new(false);
+        while let Some(page) = pages.next().await? {
+            let all = page.len();
+            let wanted: Vec<_> = page.into_iter().take_while(|object| object.key.as_str() <= until).collect();
+            let last_page = wanted.len() < all || wanted.last().is_some_and(|object| object.key == until);
+            let fetches: Vec<_> = wanted.into_iter().map(|object| self.bucket.fetch(object, &known)).collect();
+            let mut fetches = stream::iter(fetches).buffered(AHEAD);
+            while let Some(fetched) = fetches.next().await {
+                let (key, fetched) = fetched?;
+                let flow = self.bucket.deliver(&key, fetched, &known, out).await?;
+                if flow == Flow::Enough && key != until {
+                    let cursor = serde_json::to_value(After { after: key });
+                    return Ok(Some(Cursor(cursor.map_err(|_| self.unusable("a cursor"))?)));
+                }
+            }
+            if last_page {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The ranges of one large object.
+    async fn cut_object(&self, object: &Listed, bytes: u64, out: &mut dyn RangeSink) -> Result<()> {
+        let etag = match &object.etag {
+            Some(etag) => Some(etag.clone()),
+            None => match self.bucket.head(&object.key).await? {
+                Some(head) => head.etag,
+                None => return Ok(()),
+            },
+        };
+        let mut offset = 0;
+        while offset < object.size {
+            let length = bytes.min(object.size - offset);
+            let (key, etag, size) = (object.key.clone(), etag.clone(), object.size);
+            self.emit(&Range::Part { key, etag, size, offset, length }, out).await?;
+            offset += length;
+        }
+        Ok(())
+    }
+
+    async fn emit(&self, range: &Range, out: &mut dyn RangeSink) -> Result<()> {
+        let range = serde_json::to_value(range).map_err(|_| self.unusable("a range"))?;
+        out.range(SourceRange(range)).await
+    }
+}
+
+#[async_trait]
+impl Source for S3Source {
+    async fn streams(&self) -> Result<Vec<StreamInfo>> {
+        let bucket = &self.bucket;
+        let list = bucket.client.list_objects_v2().bucket(&bucket.name).prefix(&bucket.prefix).max_keys(1);
+        list.send().await.map_err(|error| bucket.subject.fault("list", Tell::All, &error))?;
+        let name = "objects".to_owned();
+        Ok(vec![StreamInfo { name, shape: StreamKind::Tree, schema: serde_json::Value::Null }])
+    }
+
+    async fn cut(&self, _stream: &StreamInfo, sizing: &Sizing, out: &mut dyn RangeSink) -> Result<()> {
+        let most = sizing.bytes.max(1);
+        let mut pages = self.bucket.pages(None);
+        let mut after: Option<String> = None;
+        let mut last: Option<String> = None;
+        let (mut bytes, mut entries) = (0_u64, 0_u64);
+        while let Some(page) = pages.next().await? {
+            for object in page {
+                let large = object.size > most;
+                let full = entries > 0 && (large || bytes + object.size > most || entries >= sizing.entries);
+                if let (true, Some(until)) = (full, last.take()) {
+                    self.emit(&Range::Listing { after: after.take(), until: until.clone() }, out).await?;
+                    after = Some(until);
+                    (bytes, entries) = (0, 0);
+                }
+                if large {
+                    self.cut_object(&object, most, out).await?;
+                    after = Some(object.key);
+                } else {
+                    bytes += object.size;
+                    entries += 1;
+                    last = Some(object.key);
+                }
+            }
+        }
+        match last {
+            Some(until) => self.emit(&Range::Listing { after, until }, out).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn read_tree(
+        &self,
+        _stream: &StreamInfo,
+        range: &SourceRange,
+        from: Option<&Cursor>,
+        out: &mut dyn TreeSink,
+    ) -> Result<Option<Cursor>> {
+        let range: Range = Deserialize::deserialize(&range.0).map_err(|_| self.unusable("a range"))?;
+        let from: Option<After> = match from {
+            Some(cursor) => Some(Deserialize::deserialize(&cursor.0).map_err(|_| self.unusable("a cursor"))?),
+            None => None,
+        };
+        match range {
+            Range::Listing { after, until } => {
+                self.read_listing(from.map(|from| from.after).or(after), &until, out).await
+            }
+            Range::Part { key, etag, size, offset, length } => {
+                let part = holdfast_vault::model::Part { offset, length };
+                self.bucket.read_part(&key, etag.as_deref(), size, part, out).await?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// An object as a listing tells it.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub key: String,
+    pub size: u64,
+    pub etag: Option<String>,
+}
+
+/// The pages of a listing, in order of keys.
+pub(super) struct Pages<'a> {
+    bucket: &'a Bucket,
+    after: Option<String>,
+    more: bool,
+}
+
+impl Bucket {
+    pub(super) fn pages(&self, after: Option<String>) -> Pages<'_> {
+        Pages { bucket: self, after, more: true }
+    }
+}
+
+impl Pages<'_> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Listed>>> {
+        if !self.more {
+            return Ok(None);
+        }
+        let Bucket { client, name, prefix, subject, .. } = self.bucket;
+        // Each page begins behind the last key rather than at a token: a token may expire while a page is read.
+        let list = client.list_objects_v2().bucket(name).prefix(prefix).set_start_after(self.after.clone());
+        let page = list.send().await.map_err(|error| subject.fault("list", Tell::All, &error))?;
+        let objects: Vec<_> = page.contents.unwrap_or_default().into_iter().filter_map(listed).collect();
+        for object in &objects {
+            if self.after.as_ref().is_some_and(|after| object.key <= *after) {
+                return Err(Error::new(Code::SourceInvalid, format!("{} is not listed in order", subject.what))
+                    .object(subject.what.clone())
+                    .hint("directory buckets cannot be backed up"));
+            }
+            self.after = Some(object.key.clone());
+        }
+        self.more = page.is_truncated == Some(true) && !objects.is_empty();
+        Ok(Some(objects))
+    }
+}
+
+fn listed(object: Object) -> Option<Listed> {
+    let size = u64::try_from(object.size.unwrap_or(0)).unwrap_or(0);
+    Some(Listed { key: object.key?, size, etag: object.e_tag })
+}
+
+/// A key that is the prefix itself has no path of its own.
+pub(super) fn skipped(key: &str) -> Warning {
+    Warning::new("PrefixObjectSkipped", format!("the object {key:?} has no name behind the prefix and is not backed up"))
+}

@@ -1,0 +1,129 @@
+//! Codecs of a block.
+
+use crate::error::{Code, Error, Result};
+use serde::{Deserialize, Serialize};
+use std::io::{Read, Write};
+
+/// How a block is compressed: one byte in each block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Codec {
+    /// Stored as it is.
+    None = 0,
+    /// Zstandard, level 3.
+    #[default]
+    Zstd = 1,
+    /// gzip, level 6.
+    Gzip = 2,
+}
+
+impl Codec {
+    /// The codec of a block's first byte.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::None),
+            1 => Some(Self::Zstd),
+            2 => Some(Self::Gzip),
+            _ => None,
+        }
+    }
+}
+
+/// Compresses blocks with one codec, keeping its working memory.
+pub struct Compressor {
+    codec: Codec,
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+}
+
+/// A block that does not shrink by at least 1/32 is stored as it is: reading it back is then free.
+const WORTH: usize = 32;
+
+impl Compressor {
+    /// A compressor for a codec.
+    ///
+    /// # Errors
+    /// `Internal` if zstd has no memory.
+    pub fn new(codec: Codec) -> Result<Self> {
+        let zstd = match codec {
+            Codec::Zstd => Some(zstd::bulk::Compressor::new(3).map_err(|e| failed("zstd", &e))?),
+            Codec::None | Codec::Gzip => None,
+        };
+        Ok(Self { codec, zstd })
+    }
+
+    /// Appends the codec byte and the compressed data, or the data as it is where compression does not pay.
+    ///
+    /// # Errors
+    /// `Internal` if the codec fails.
+    pub fn append(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        match (self.codec, &mut self.zstd) {
+            (Codec::Zstd, Some(zstd)) => {
+                let compressed = zstd.compress(data).map_err(|e| failed("zstd", &e))?;
+                out.push(Codec::Zstd as u8);
+                out.extend_from_slice(&compressed);
+            }
+            (Codec::Gzip, _) => {
+                out.push(Codec::Gzip as u8);
+                let mut gzip = flate2::write::GzEncoder::new(&mut *out, flate2::Compression::new(6));
+                gzip.write_all(data).map_err(|e| failed("gzip", &e))?;
+                gzip.finish().map_err(|e| failed("gzip", &e))?;
+            }
+            _ => {}
+        }
+        if out.len() == start || out.len() - start > data.len() - data.len() / WORTH {
+            out.truncate(start);
+            self.store(data, out);
+        }
+        Ok(())
+    }
+
+    /// Appends the data as it is, for data known not to compress.
+    #[allow(clippy::unused_self)]
+    pub fn store(&self, data: &[u8], out: &mut Vec<u8>) {
+        out.push(Codec::None as u8);
+        out.extend_from_slice(data);
+    }
+}
+
+/// Decompresses what [`Compressor::append`] wrote. `None` if it is not exactly `plain_len` bytes of a known codec.
+#[must_use]
+pub fn expand(mut block: Vec<u8>, plain_len: usize) -> Option<Vec<u8>> {
+    let plain = match Codec::from_byte(*block.first()?)? {
+        Codec::None => {
+            block.remove(0);
+            block
+        }
+        Codec::Zstd => zstd::bulk::decompress(&block[1..], plain_len).ok()?,
+        Codec::Gzip => {
+            let mut plain = Vec::with_capacity(plain_len);
+            let limit = u64::try_from(plain_len).ok()?.checked_add(1)?;
+            flate2::read::GzDecoder::new(&block[1..]).take(limit).read_to_end(&mut plain).ok()?;
+            plain
+        }
+    };
+    (plain.len() == plain_len).then_some(plain)
+}
+
+/// Whether data looks incompressible by the spread of byte values in a sample.
+///
+/// A sample of 1,024 uniformly random bytes has a sum of squared counts of about 5,100; text and code stand far above.
+#[must_use]
+pub fn looks_dense(data: &[u8]) -> bool {
+    const SAMPLE: usize = 1024;
+    if data.len() < SAMPLE {
+        return false;
+    }
+    let mut counts = [0_u32; 256];
+    let step = data.len() / SAMPLE;
+    for byte in data.iter().step_by(step).take(SAMPLE) {
+        counts[usize::from(*byte)] += 1;
+    }
+    counts.iter().map(|c| c * c).sum::<u32>() < 5_700
+}
+
+fn failed(codec: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::new(Code::Internal, format!("{codec} failed: {error}"))
+}

@@ -1,0 +1,266 @@
+//! Proves that a backup can be restored: object by object, then the whole against its manifest.
+
+use super::pack::{Fetch, PackReader};
+use super::{records, tree};
+use super::vault::Vault;
+use crate::crypto::DigestSum;
+use crate::error::{Class, Error, Result};
+use crate::format::footer::{IndexSegment, RunSegment, Segment, TreeSegment};
+use crate::format::header::ObjectKind;
+use crate::format::manifest::{Manifest, SegmentRef, manifest_key};
+use crate::write::records::{KeyStorage, STATE_ROW_LEN, record_digest};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How much of an object is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Depth {
+    /// It is there and has its size.
+    Quick,
+    /// Every byte is read: checksums, seals, codecs, structure, and the digests of what it holds.
+    Full,
+}
+
+/// What checking found. Findings of several objects are added up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    /// What is wrong, an object each.
+    pub errors: Vec<Finding>,
+    /// Sealed blocks opened.
+    pub blocks_checked: u64,
+    /// Bytes of stored objects looked at; of a quick check, of the objects found in place.
+    pub bytes_checked: u64,
+    /// Whether all sizes and checksums of stored bytes are right.
+    pub checksum_valid: bool,
+    /// Whether all seals, footers and encodings are right.
+    pub structure_valid: bool,
+    /// Whether all content has the digest it was backed up with.
+    pub data_integrity: bool,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The object.
+    pub object: String,
+    /// The error's code.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+}
+
+/// Which promise a finding breaks.
+enum Aspect {
+    Checksum,
+    Structure,
+    Integrity,
+}
+
+impl Findings {
+    /// Nothing wrong yet.
+    #[must_use]
+    pub fn clean() -> Self {
+        Self { checksum_valid: true, structure_valid: true, data_integrity: true, ..Self::default() }
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn valid(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// Adds what another check found.
+    pub fn merge(&mut self, other: Self) {
+        self.errors.extend(other.errors);
+        self.blocks_checked += other.blocks_checked;
+        self.bytes_checked += other.bytes_checked;
+        self.checksum_valid &= other.checksum_valid;
+        self.structure_valid &= other.structure_valid;
+        self.data_integrity &= other.data_integrity;
+    }
+
+    /// Notes damage; gives back what is no damage but a failure to look.
+    fn note(&mut self, aspect: Aspect, error: Error) -> Result<()> {
+        if error.code.class() != Class::Damage {
+            return Err(error);
+        }
+        match aspect {
+            Aspect::Checksum => self.checksum_valid = false,
+            Aspect::Structure => self.structure_valid = false,
+            Aspect::Integrity => {}
+        }
+        self.data_integrity = false;
+        self.errors.push(Finding {
+            object: error.object.unwrap_or_default(),
+            code: error.code.to_string(),
+            message: error.message,
+        });
+        Ok(())
+    }
+}
+
+/// Checks one object of a backup.
+///
+/// # Errors
+/// Only what kept it from looking: `Storage*`. Damage is in the findings.
+pub async fn object(vault: &Vault, manifest: &Arc<Manifest>, at: u32, depth: Depth) -> Result<Findings> {
+    let mut findings = Findings::clean();
+    let mut reader = PackReader::new(vault, manifest, Fetch::Whole);
+    let stored = reader.stored(at)?.clone();
+    if let Err(error) = size(vault, &stored.key(), stored.size).await {
+        findings.note(Aspect::Checksum, error)?;
+        return Ok(findings);
+    }
+    findings.bytes_checked = stored.size;
+    if depth == Depth::Quick {
+        return Ok(findings);
+    }
+    if let Err(error) = contents(&mut reader, at, stored.kind).await {
+        // Loading compares the checksums as well; only after a failure is it worth asking which of the two it was.
+        let aspect = if vault.whole(&stored).await.is_err() { Aspect::Checksum } else { Aspect::Structure };
+        findings.note(aspect, error)?;
+    }
+    findings.blocks_checked = reader.blocks_read();
+    Ok(findings)
+}
+
+async fn size(vault: &Vault, key: &str, expected: u64) -> Result<()> {
+    let found = vault.storage().head(key).await?.size;
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::damaged(key, format!("{found} bytes instead of {expected}")))
+}
+
+async fn contents(reader: &mut PackReader, at: u32, kind: ObjectKind) -> Result<()> {
+    let footer = reader.footer(at).await?.clone();
+    let key = reader.key(at)?;
+    for (number, segment) in footer.segments.iter().enumerate() {
+        let place = SegmentRef {
+            object: at,
+            segment: u32::try_from(number).unwrap_or(u32::MAX),
+            first: String::new(),
+            last: String::new(),
+            count: 0,
+            bytes: 0,
+        };
+        match (kind, segment) {
+            (ObjectKind::Pack, Segment::Tree(segment)) => tree_segment(reader, &place, segment).await?,
+            (ObjectKind::Pack, Segment::Run(segment)) => run_segment(reader, &place, segment).await?,
+            (ObjectKind::Index, Segment::State(segment)) => state_segment(reader, at, segment).await?,
+            (ObjectKind::Index, Segment::Chunks(_)) => {}
+            _ => return Err(Error::damaged(key, "it holds a segment that does not belong there")),
+        }
+    }
+    // What no segment led to is opened too: content of a file that goes on in the next pack, chunk lists.
+    for number in 0..footer.blocks.len() {
+        reader.block_once(at, u32::try_from(number).unwrap_or(u32::MAX)).await?;
+    }
+    Ok(())
+}
+
+async fn tree_segment(reader: &mut PackReader, place: &SegmentRef, segment: &TreeSegment) -> Result<()> {
+    let key = reader.key(place.object)?;
+    let (mut digest, mut files, mut bytes) = (DigestSum::default(), 0, 0);
+    let mut last: Option<(Vec<u8>, u64)> = None;
+    for at in 0..segment.index.fences.len() {
+        for entry in tree::entries(reader, place, segment, at).await? {
+            let next = (entry.meta.path.clone(), entry.part.offset);
+            if last.as_ref().is_some_and(|last| *last >= next) {
+                return Err(Error::damaged(key, "its tree entries are out of order"));
+            }
+            last = Some(next);
+            digest.add(&entry.digest());
+            files += u64::from(entry.part.offset == 0);
+            bytes += entry.part.length;
+            let mut content = tree::EntryContent::new(reader, place.object, segment, &entry);
+            while content.next().await?.is_some() {}
+        }
+    }
+    if digest != segment.digest || files != segment.files || bytes != segment.bytes {
+        return Err(Error::damaged(key, "its tree entries do not add up to what its footer says"));
+    }
+    Ok(())
+}
+
+async fn run_segment(reader: &mut PackReader, place: &SegmentRef, segment: &RunSegment) -> Result<()> {
+    let key = reader.key(place.object)?;
+    let storage = if segment.stored_keys { KeyStorage::Stored } else { KeyStorage::Derived };
+    let (mut digest, mut bytes) = (DigestSum::default(), 0);
+    for at in 0..segment.index.fences.len() {
+        let block = records::block(reader, place, segment, at).await?;
+        block.each(|record_key, value| {
+            digest.add(&record_digest(storage, record_key, value));
+            bytes += value.len() as u64;
+            Ok(())
+        })?;
+    }
+    if digest != segment.digest || bytes != segment.bytes {
+        return Err(Error::damaged(key, "its records do not add up to what its footer says"));
+    }
+    Ok(())
+}
+
+async fn state_segment(reader: &mut PackReader, object: u32, segment: &IndexSegment) -> Result<()> {
+    let key = reader.key(object)?;
+    let mut last: Option<[u8; 16]> = None;
+    for (at, fence) in segment.index.fences.iter().enumerate() {
+        let number = segment.index.first_block + u32::try_from(at).unwrap_or(u32::MAX);
+        let plain = reader.block(object, number).await?;
+        let rows = plain.chunks_exact(STATE_ROW_LEN);
+        if !rows.remainder().is_empty() || rows.len() != fence.count as usize {
+            return Err(Error::damaged(key, "a state table is malformed"));
+        }
+        for row in rows {
+            let mut hash = [0_u8; 16];
+            hash.copy_from_slice(&row[..16]);
+            if last.is_some_and(|last| last >= hash) {
+                return Err(Error::damaged(key, "a state table is out of order"));
+            }
+            last = Some(hash);
+        }
+    }
+    Ok(())
+}
+
+/// Checks the manifest against the footers of its objects: every segment is where it should be, all of it adds up.
+///
+/// # Errors
+/// Only what kept it from looking: `Storage*`. Damage is in the findings.
+pub async fn totals(vault: &Vault, manifest: &Arc<Manifest>) -> Result<Findings> {
+    let mut findings = Findings::clean();
+    let mut reader = PackReader::new(vault, manifest, Fetch::Blocks);
+    let manifest_object = manifest_key(&manifest.id);
+    for stream in &manifest.streams {
+        let (mut digest, mut count, mut bytes) = (DigestSum::default(), 0, 0);
+        for segment in stream.layers.iter().flat_map(|layer| &layer.segments) {
+            match segment_totals(&mut reader, segment).await {
+                Ok((segment_digest, segment_count, segment_bytes)) => {
+                    digest.merge(&segment_digest);
+                    count += segment_count;
+                    bytes += segment_bytes;
+                }
+                Err(error) => findings.note(Aspect::Structure, error)?,
+            }
+        }
+        let single_layer = stream.layers.len() <= 1;
+        let right = hex::encode(digest.to_bytes()) == stream.digest
+            && count == stream.records + stream.files
+            && bytes == stream.bytes;
+        if single_layer && !right && findings.valid() {
+            let why = format!("stream {} does not add up to what it says", stream.info.name);
+            findings.note(Aspect::Integrity, Error::damaged(&manifest_object, why))?;
+        }
+    }
+    Ok(findings)
+}
+
+async fn segment_totals(reader: &mut PackReader, at: &SegmentRef) -> Result<(DigestSum, u64, u64)> {
+    let key = reader.key(at.object)?;
+    match reader.footer(at.object).await?.segments.get(at.segment as usize) {
+        Some(Segment::Tree(tree)) => Ok((tree.digest, tree.files, tree.bytes)),
+        Some(Segment::Run(run)) => Ok((run.digest, run.index.total() - run.tombstones, run.bytes)),
+        _ => Err(Error::damaged(key, format!("segment {} is not what the manifest says", at.segment))),
+    }
+}

@@ -1,0 +1,239 @@
+//! Completes a backup: opens what its tasks left in the vault, proves it whole, seals and writes the manifest.
+
+mod duplicates;
+
+use crate::events::{JobEvent, TaskAnswer};
+use crate::plan::{BackupDetail, detail, value};
+use crate::services::Services;
+use crate::staging;
+use futures::{StreamExt, TryStreamExt, stream};
+use holdfast_common::jobs::{Job, JobChange, Status, StreamShape, StreamSummary, Totals};
+use holdfast_vault::crypto::DigestSum;
+use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::format::FORMAT;
+use holdfast_vault::format::footer::{Origin, Segment};
+use holdfast_vault::format::manifest::{Layer, LayerKind, Manifest, SegmentRef, StoredObject, StreamManifest};
+use holdfast_vault::model::{StreamInfo, StreamKind, Warning};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// How many warnings a manifest and a job keep; the rest is counted.
+const WARNINGS_KEPT: usize = 100;
+
+/// Completes a backup whose tasks are all done.
+///
+/// # Errors
+/// `SourceInvalid` if two records have the same key, `ObjectMissing` or `ObjectDamaged` if the vault does not hold
+/// what was admitted, `Cancelled`, or what state and storage give.
+pub async fn commit(services: &Services, event: &JobEvent) -> Result<TaskAnswer> {
+    let answer = TaskAnswer { job: event.job.clone(), task: 0, plan: String::new(), more: false };
+    let job = services.jobs.job(&event.job).await?;
+    if job.status != Status::Completed {
+        let manifest = match services.vault.manifest(&job.id).await {
+            Ok(manifest) => manifest,
+            Err(error) if error.code == Code::ObjectMissing => write(services, &job).await?,
+            Err(error) => return Err(error),
+        };
+        let change = completed(&manifest, &job)?;
+        services.jobs.transition(&job.id, &[Status::Running], Status::Completed, change).await?;
+    }
+    staging::clear(services, &job.id).await?;
+    services.jobs.forget_work(&job.id).await?;
+    Ok(answer)
+}
+
+async fn write(services: &Services, job: &Job) -> Result<Manifest> {
+    if job.status != Status::Running {
+        return Err(Error::new(Code::Cancelled, format!("backup {} is {}", job.id, job.status)).object(&job.id));
+    }
+    let detail: BackupDetail = detail(job)?;
+    let tasks = services.jobs.tasks(&job.id).all().await?;
+    let planned: Vec<_> = tasks.into_iter().filter(|task| task.task < detail.tasks).collect();
+    if planned.len() != detail.tasks as usize || planned.iter().any(|task| task.status != Status::Completed) {
+        return Err(Error::new(Code::Internal, format!("backup {} has tasks that are not done", job.id))
+            .object(&job.id)
+            .hint("start it again"));
+    }
+    let objects = admitted(services, &job.id).await?;
+    let segments = segments(services, &objects).await?;
+    let mut streams = Vec::with_capacity(detail.streams.len());
+    for (number, info) in (0_u32..).zip(&detail.streams) {
+        streams.push(stream_manifest(&job.id, number, info, &segments));
+    }
+    let mut totals = Totals::default();
+    for task in &planned {
+        totals += task.totals;
+    }
+    check_totals(&job.id, &streams, totals)?;
+    let manifest = Arc::new(Manifest {
+        format: FORMAT,
+        vault: services.vault.id(),
+        id: job.id.clone(),
+        resource: job.resource.clone(),
+        backup_type: job.backup_type.unwrap_or_default().to_string(),
+        source: value(&detail.resource.source)?,
+        policy: value(&detail.resource.policy)?,
+        started_at: time(job.started_at.unwrap_or(job.created_at)),
+        completed_at: time(services.clock.now()),
+        name_key_version: services.vault.keys().newest_version(),
+        objects,
+        streams,
+        warnings: few(planned.iter().flat_map(|task| task.warnings.clone()).collect()),
+    });
+    duplicates::check(services, &detail, &manifest).await?;
+    services.vault.put_manifest(&manifest).await?;
+    // Of two commits at once the first one's manifest stands; both go on with what is stored.
+    services.vault.manifest(&job.id).await
+}
+
+fn time(at: jiff::Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+async fn admitted(services: &Services, job: &str) -> Result<Vec<StoredObject>> {
+    let mut objects = Vec::new();
+    for row in services.jobs.pack_rows(job).all().await? {
+        let object = StoredObject::deserialize(&row.value)
+            .map_err(|e| Error::new(Code::Internal, format!("a pack of job {job} is unreadable: {e}")))?;
+        objects.push(object);
+    }
+    Ok(objects)
+}
+
+/// A segment with its place.
+struct Placed {
+    object: u32,
+    segment: u32,
+    what: Segment,
+}
+
+/// Opens every object's footer: what cannot be opened now could not be restored later.
+async fn segments(services: &Services, objects: &[StoredObject]) -> Result<Vec<Placed>> {
+    let opened: Vec<_> = stream::iter((0_u32..).zip(objects))
+        .map(|(at, object)| async move {
+            let opened = services.vault.open_object(object.kind, object.id, object.size).await?;
+            Ok::<_, Error>((at, opened.footer.segments))
+        })
+        .buffered(services.limits.objects_at_once)
+        .try_collect()
+        .await?;
+    let placed = |(object, segments): (u32, Vec<Segment>)| {
+        (0_u32..).zip(segments).map(move |(segment, what)| Placed { object, segment, what })
+    };
+    let mut all: Vec<Placed> = opened.into_iter().flat_map(placed).collect();
+    all.sort_by_key(|placed| placed.what.origin());
+    Ok(all)
+}
+
+fn stream_manifest(backup: &str, number: u32, info: &StreamInfo, segments: &[Placed]) -> StreamManifest {
+    let mut manifest = StreamManifest {
+        info: info.clone(),
+        records: 0,
+        files: 0,
+        bytes: 0,
+        digest: String::new(),
+        layers: Vec::new(),
+    };
+    let (mut digest, mut data, mut index) = (DigestSum::default(), Vec::new(), Vec::new());
+    for placed in segments.iter().filter(|placed| placed.what.origin().stream == number) {
+        let blocks = placed.what.index();
+        let (last, bytes): (&[u8], u64) = match &placed.what {
+            Segment::Tree(tree) => {
+                manifest.files += tree.files;
+                digest.merge(&tree.digest);
+                (&tree.last, tree.bytes)
+            }
+            Segment::Run(run) => {
+                manifest.records += run.index.total();
+                digest.merge(&run.digest);
+                (&run.last, run.bytes)
+            }
+            Segment::Chunks(_) | Segment::State(_) => (&[], 0),
+        };
+        let reference = SegmentRef {
+            object: placed.object,
+            segment: placed.segment,
+            first: blocks.fences.first().map_or_else(String::new, |fence| hex::encode(&fence.first)),
+            last: hex::encode(last),
+            count: blocks.total(),
+            bytes,
+        };
+        manifest.bytes += bytes;
+        match placed.what {
+            Segment::Tree(_) | Segment::Run(_) => data.push(reference),
+            Segment::Chunks(_) | Segment::State(_) => index.push(reference),
+        }
+    }
+    manifest.digest = hex::encode(digest.to_bytes());
+    if !data.is_empty() {
+        manifest.layers.push(Layer { kind: LayerKind::Base, backup: backup.to_owned(), segments: data, index });
+    }
+    manifest
+}
+
+/// What the tasks counted while reading must be what the footers hold: two counts that do not know of each other.
+fn check_totals(job: &str, streams: &[StreamManifest], counted: Totals) -> Result<()> {
+    let sum = |of: fn(&StreamManifest) -> u64| streams.iter().map(of).sum::<u64>();
+    let stored = (sum(|s| s.records), sum(|s| s.files), sum(|s| s.bytes));
+    if stored == (counted.records, counted.files, counted.bytes) {
+        return Ok(());
+    }
+    let message = format!(
+        "backup {job} read {} records, {} files and {} bytes, and stored {}, {} and {}",
+        counted.records, counted.files, counted.bytes, stored.0, stored.1, stored.2
+    );
+    Err(Error::new(Code::Internal, message).object(job).hint("start it again; report this if it happens twice"))
+}
+
+/// The first so many warnings, and one that counts the rest.
+fn few(mut warnings: Vec<Warning>) -> Vec<Warning> {
+    if warnings.len() > WARNINGS_KEPT {
+        let more = warnings.len() - WARNINGS_KEPT;
+        warnings.truncate(WARNINGS_KEPT);
+        warnings.push(Warning::new("MoreWarnings", format!("{more} more warnings are not listed")));
+    }
+    warnings
+}
+
+/// What a job says of a completed backup; also how a catalogue is rebuilt.
+///
+/// # Errors
+/// `Internal`, which does not happen.
+pub fn completed(manifest: &Manifest, job: &Job) -> Result<JobChange> {
+    let mut kept: BackupDetail = detail(job)?;
+    kept.plan = String::new();
+    Ok(JobChange {
+        warnings: manifest.warnings.clone(),
+        totals: Some(totals(manifest)),
+        streams: Some(summaries(manifest)),
+        detail: Some(value(&kept)?),
+        ..JobChange::default()
+    })
+}
+
+/// The totals of a backup.
+#[must_use]
+pub fn totals(manifest: &Manifest) -> Totals {
+    Totals {
+        records: manifest.streams.iter().map(|s| s.records).sum(),
+        files: manifest.streams.iter().map(|s| s.files).sum(),
+        bytes: manifest.streams.iter().map(|s| s.bytes).sum(),
+        stored_bytes: manifest.stored_bytes(),
+    }
+}
+
+/// The streams of a backup, in short.
+#[must_use]
+pub fn summaries(manifest: &Manifest) -> Vec<StreamSummary> {
+    let summary = |stream: &StreamManifest| StreamSummary {
+        name: stream.info.name.clone(),
+        kind: match stream.info.shape {
+            StreamKind::Tree => StreamShape::Tree,
+            StreamKind::Records { .. } => StreamShape::Records,
+        },
+        records: stream.records,
+        files: stream.files,
+        bytes: stream.bytes,
+    };
+    manifest.streams.iter().map(summary).collect()
+}

@@ -1,0 +1,160 @@
+//! The resources file: which resources there are, where they are, and how they are protected.
+//!
+//! ```yaml
+//! resources:
+//!   - name: orders
+//!     source: { kind: dynamodb, table: shop-orders }
+//!     policy: { tier: critical, retention_days: 35 }
+//! ```
+//!
+//! A fault is told by its field and its place in the file, with the nearest known name where a name is unknown.
+
+mod located;
+mod rules;
+
+pub use rules::resource_name;
+
+use holdfast_common::jobs::BackupType;
+use holdfast_connectors::{Limits, SourceSpec};
+use holdfast_vault::error::{Code, Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// A thing under protection, as the resources file describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resource {
+    /// Unique in a home or a stack: 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`.
+    pub name: String,
+    /// Where it is.
+    pub source: SourceSpec,
+    /// How it is protected.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+/// How a resource is protected.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// When backups run, as a cron expression; none where they are only asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// The time zone that the schedule is meant in, by its IANA name. UTC where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// The type of backup where none is asked for by name.
+    #[serde(default)]
+    pub backup_type: BackupType,
+    /// How much it matters.
+    #[serde(default)]
+    pub tier: Tier,
+    /// How many days a backup is kept. For ever where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
+    /// How hard the source may be worked.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What is verified after each backup.
+    #[serde(default)]
+    pub verify: VerifyAfter,
+    /// How blocks are compressed.
+    #[serde(default)]
+    pub codec: CodecName,
+}
+
+/// How much a resource matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Sales stop without it.
+    Critical,
+    /// Work is hindered without it.
+    #[default]
+    Important,
+    /// It can be had again at leisure.
+    Reference,
+}
+
+impl Tier {
+    /// The name as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Important => "important",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+/// What is verified after each backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyAfter {
+    /// That all objects are there, and the structure of all of it.
+    #[default]
+    Quick,
+    /// Every byte.
+    Full,
+    /// Nothing.
+    None,
+}
+
+/// How blocks are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodecName {
+    /// Zstandard.
+    #[default]
+    Zstd,
+    /// gzip.
+    Gzip,
+    /// Not at all.
+    None,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResourcesFile {
+    resources: Vec<Resource>,
+}
+
+/// Reads a resources file. Relative paths in it are meant from the directory that it is in.
+///
+/// # Errors
+/// `InvalidInput` naming the file, and the field and its place where one is wrong.
+pub fn load(file: &Path) -> Result<Vec<Resource>> {
+    let shown = file.display().to_string();
+    let bytes = std::fs::read(file).map_err(|error| {
+        Error::new(Code::InvalidInput, format!("{shown} cannot be read: {error}"))
+            .object(&shown)
+            .hint("name the resources file with -f FILE")
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Error::new(Code::InvalidInput, format!("{shown} is not UTF-8 text"))
+            .object(&shown)
+            .hint("save the resources file as UTF-8")
+    })?;
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
+    parse(&text, &shown, absolute.parent().unwrap_or(Path::new("/")))
+}
+
+/// Reads the text of a resources file. `file` names it in errors; relative paths in it are meant from `base`.
+///
+/// # Errors
+/// `InvalidInput` naming the file, and the field and its place where one is wrong.
+pub fn parse(text: &str, file: &str, base: &Path) -> Result<Vec<Resource>> {
+    let document = located::Document::read(text, file)?;
+    let mut resources = document.decode::<ResourcesFile>()?.resources;
+    rules::check(&document, &resources)?;
+    for resource in &mut resources {
+        if let SourceSpec::Files { path } | SourceSpec::Jsonl { path, .. } = &mut resource.source {
+            *path = base.join(&*path);
+        }
+    }
+    Ok(resources)
+}
+
+#[cfg(test)]
+mod tests;

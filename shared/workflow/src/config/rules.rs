@@ -1,0 +1,134 @@
+//! What values must be, beyond their types.
+
+use super::located::Document;
+use super::{Policy, Resource};
+use holdfast_connectors::SourceSpec;
+use holdfast_vault::error::{Code, Error, Result};
+use std::collections::BTreeMap;
+
+pub(super) fn check(document: &Document, resources: &[Resource]) -> Result<()> {
+    if resources.is_empty() {
+        return Err(document.fault("resources", "the list is empty").hint("name at least one resource"));
+    }
+    let mut names = BTreeMap::new();
+    for (at, resource) in resources.iter().enumerate() {
+        let path = format!("resources[{at}]");
+        let fault = |field: &str, fault: Fault| {
+            document.fault(&format!("{path}.{field}"), fault.message).hint(fault.hint)
+        };
+        check_name(&resource.name).map_err(|why| fault("name", why))?;
+        if let Some(first) = names.insert(resource.name.as_str(), at) {
+            let message = format!("the name {:?} is that of resources[{first}] too", resource.name);
+            return Err(fault("name", Fault::new(message, "give each resource a name of its own")));
+        }
+        check_source(&resource.source).map_err(|(field, why)| fault(&format!("source.{field}"), why))?;
+        check_policy(&resource.policy).map_err(|(field, why)| fault(&format!("policy.{field}"), why))?;
+    }
+    Ok(())
+}
+
+/// Checks the name of a resource wherever one is given.
+///
+/// # Errors
+/// `InvalidInput`.
+pub fn resource_name(name: &str) -> Result<()> {
+    check_name(name)
+        .map_err(|fault| Error::new(Code::InvalidInput, fault.message).object(name).hint(fault.hint))
+}
+
+struct Fault {
+    message: String,
+    hint: &'static str,
+}
+
+impl Fault {
+    fn new(message: impl Into<String>, hint: &'static str) -> Self {
+        Self { message: message.into(), hint }
+    }
+}
+
+type Checked = Result<(), (&'static str, Fault)>;
+
+fn check_name(name: &str) -> Result<(), Fault> {
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=64).contains(&name.len()) && name.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        format!("{name:?} is no name of a resource"),
+        "use 1 to 64 lower-case letters, digits, dots, underscores and hyphens",
+    ))
+}
+
+fn check_source(source: &SourceSpec) -> Checked {
+    let endpoint_of = |endpoint: &Option<String>, embedded: bool| match endpoint.as_deref() {
+        Some("embedded") if embedded => Ok(()),
+        Some(text) if !(text.starts_with("http://") || text.starts_with("https://")) => Err((
+            "endpoint",
+            Fault::new(format!("{text:?} is no http(s) address"), "write it as http://127.0.0.1:8000"),
+        )),
+        _ => Ok(()),
+    };
+    match source {
+        SourceSpec::Files { path } => given("path", path.as_os_str().is_empty(), "name a directory"),
+        SourceSpec::Jsonl { path, key } => {
+            given("path", path.as_os_str().is_empty(), "name a directory")?;
+            check_key(key)
+        }
+        SourceSpec::Dynamodb { table, endpoint, region } => {
+            given("table", table.is_empty(), "name the table")?;
+            given("region", region.as_deref() == Some(""), "name the region, or leave the field out")?;
+            endpoint_of(endpoint, true)
+        }
+        SourceSpec::S3 { bucket, endpoint, region, .. } => {
+            given("bucket", bucket.is_empty(), "name the bucket")?;
+            given("region", region.as_deref() == Some(""), "name the region, or leave the field out")?;
+            endpoint_of(endpoint, false)
+        }
+    }
+}
+
+fn check_key(key: &[String]) -> Checked {
+    const HINT: &str = "list JSON pointers to the parts of the key, as [/id]";
+    given("key", key.is_empty(), HINT)?;
+    for (at, pointer) in key.iter().enumerate() {
+        // RFC 6901: `~` only as `~0` or `~1`.
+        let escaped = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        if !pointer.starts_with('/') || !escaped {
+            return Err(("key", Fault::new(format!("{pointer:?} is no JSON pointer"), HINT)));
+        }
+        if key[..at].contains(pointer) {
+            return Err(("key", Fault::new(format!("{pointer:?} stands there twice"), HINT)));
+        }
+    }
+    Ok(())
+}
+
+fn given(field: &'static str, empty: bool, hint: &'static str) -> Checked {
+    if empty { Err((field, Fault::new("the value is empty", hint))) } else { Ok(()) }
+}
+
+fn check_policy(policy: &Policy) -> Checked {
+    let blank = |text: &Option<String>| text.as_deref().is_some_and(|text| text.trim().is_empty());
+    given("schedule", blank(&policy.schedule), "write a cron expression, or leave the field out")?;
+    given(
+        "time_zone",
+        blank(&policy.time_zone),
+        "write an IANA name as Europe/Berlin, or leave the field out",
+    )?;
+    let above_zero = |field, value: Option<u32>, hint| match value {
+        Some(0) => Err((field, Fault::new("0 is too small", hint))),
+        _ => Ok(()),
+    };
+    above_zero(
+        "retention_days",
+        policy.retention_days,
+        "give 1 day or more, or leave the field out to keep all",
+    )?;
+    let unlimited = "give 1 or more, or leave the field out for no limit";
+    let limits = &policy.limits;
+    above_zero("limits.read_units_per_second", limits.read_units_per_second, unlimited)?;
+    above_zero("limits.write_units_per_second", limits.write_units_per_second, unlimited)?;
+    above_zero("limits.workers", limits.workers, "give 1 or more, or leave the field out")
+}

@@ -1,0 +1,195 @@
+use super::*;
+
+fn read(text: &str) -> Result<Vec<Resource>> {
+    parse(text, "shop.yaml", Path::new("/srv/shop"))
+}
+
+fn refused(text: &str) -> Error {
+    let error = read(text).unwrap_err();
+    assert_eq!(error.code, Code::InvalidInput);
+    error
+}
+
+#[track_caller]
+fn assert_refused(text: &str, message: &str, object: &str) {
+    let error = refused(text);
+    assert_eq!((error.message.as_str(), error.object.as_deref()), (message, Some(object)));
+}
+
+#[test]
+fn reads_every_kind_of_source() {
+    let text = "
+resources:
+  - name: site
+    source: {kind: files, path: www}
+  - name: exports.daily
+    source:
+      kind: jsonl
+      path: /data/exports
+      key: [/id, '/a~1b']
+    policy:
+      schedule: 0 3 * * *
+      time_zone: Europe/Berlin
+      backup_type: incremental
+      tier: critical
+      retention_days: 35
+      limits: {workers: 2, read_units_per_second: 500}
+      verify: full
+      codec: gzip
+  - {name: orders, source: {kind: dynamodb, table: shop-orders, endpoint: embedded}}
+  - {name: media, source: {kind: s3, bucket: shop-media, prefix: img/, endpoint: 'http://127.0.0.1:9000', region: eu-central-1}}
+";
+    let resources = read(text).unwrap();
+    assert_eq!(resources.len(), 4);
+    assert_eq!(resources[0].source, SourceSpec::Files { path: "/srv/shop/www".into() });
+    assert_eq!(resources[0].policy, Policy::default());
+    let SourceSpec::Jsonl { path, key } = &resources[1].source else { panic!("jsonl") };
+    assert_eq!((path.as_path(), key.len()), (Path::new("/data/exports"), 2));
+    let policy = &resources[1].policy;
+    assert_eq!(policy.schedule.as_deref(), Some("0 3 * * *"));
+    assert_eq!((policy.backup_type, policy.tier), (BackupType::Incremental, Tier::Critical));
+    assert_eq!((policy.verify, policy.codec), (VerifyAfter::Full, CodecName::Gzip));
+    assert_eq!(policy.limits.workers, Some(2));
+    for resource in resources {
+        let stored = serde_json::to_value(&resource).unwrap();
+        assert_eq!(serde_json::from_value::<Resource>(stored).unwrap(), resource);
+    }
+}
+
+#[test]
+fn names_the_nearest_known_field_and_its_place() {
+    assert_refused(
+        "resources:\n  - name: a\n    source: {kind: files, pth: x}\n",
+        "shop.yaml:3:27: resources[0].source: unknown field \"pth\", did you mean \"path\"?",
+        "resources[0].source",
+    );
+    assert_refused(
+        "resources:\n  - name: a\n    source: {kind: files, path: x}\n    polcy: {}\n",
+        "shop.yaml:4:5: resources[0]: unknown field \"polcy\", did you mean \"policy\"?",
+        "resources[0]",
+    );
+    assert_refused(
+        "resources:\n  - name: a\n    source: {kind: files, path: x}\n    policy: {limits: {worker: 1}}\n",
+        "shop.yaml:4:23: resources[0].policy.limits: unknown field \"worker\", did you mean \"workers\"?",
+        "resources[0].policy.limits",
+    );
+    assert_refused(
+        "resource: []\n",
+        "shop.yaml:1:1: unknown field \"resource\", did you mean \"resources\"?",
+        "shop.yaml",
+    );
+    let far = refused("resources: []\nzebra: 1\n");
+    assert_eq!(far.message, "shop.yaml:2:1: unknown field \"zebra\"");
+    assert_eq!(far.hint.as_deref(), Some("known fields are resources"));
+}
+
+#[test]
+fn names_the_nearest_known_value() {
+    assert_refused(
+        "resources:\n  - name: a\n    source:\n      path: x\n      kind: file\n",
+        "shop.yaml:5:13: resources[0].source.kind: unknown value \"file\", did you mean \"files\"?",
+        "resources[0].source.kind",
+    );
+    assert_refused(
+        "resources:\n  - name: a\n    source: {kind: files, path: x}\n    policy: {tier: critcal}\n",
+        "shop.yaml:4:20: resources[0].policy.tier: unknown value \"critcal\", did you mean \"critical\"?",
+        "resources[0].policy.tier",
+    );
+}
+
+#[test]
+fn names_what_is_missing_or_of_the_wrong_type() {
+    assert_refused(
+        "resources:\n  - source: {kind: files, path: x}\n",
+        "shop.yaml:2:5: resources[0]: the field \"name\" is missing",
+        "resources[0]",
+    );
+    assert_refused(
+        "resources:\n  - name: a\n    source: {kind: files}\n",
+        "shop.yaml:3:13: resources[0].source: the field \"path\" is missing",
+        "resources[0].source",
+    );
+    assert_refused(
+        "resources:\n  - name: a\n    source: {knd: files, path: x}\n",
+        "shop.yaml:3:14: resources[0].source: unknown field \"knd\", did you mean \"kind\"?",
+        "resources[0].source",
+    );
+    assert_refused(
+        "resources:\n  - name: 7\n    source: {kind: files, path: x}\n",
+        "shop.yaml:2:11: resources[0].name: integer `7` stands where a string belongs",
+        "resources[0].name",
+    );
+    assert_refused(
+        "resources:\n  - name: a\n    source: {kind: files, path: x}\n    policy: {retention_days: many}\n",
+        "shop.yaml:4:30: resources[0].policy.retention_days: string \"many\" stands where u32 belongs",
+        "resources[0].policy.retention_days",
+    );
+    assert_refused(
+        "resources:\n  - name: a\n    source: {kind: jsonl, path: x, key: /id}\n",
+        "shop.yaml:3:41: resources[0].source.key: string \"/id\" stands where a sequence belongs",
+        "resources[0].source.key",
+    );
+}
+
+#[test]
+fn checks_values() {
+    let with = |name: &str, source: &str, policy: &str| {
+        refused(&format!("resources:\n  - name: {name}\n    source: {source}\n    policy: {policy}\n"))
+    };
+    let files = "{kind: files, path: x}";
+    let long = "a".repeat(65);
+    for name in ["Shop", "''", "a/b", "a b", "ä", long.as_str()] {
+        assert_eq!(with(name, files, "{}").object.as_deref(), Some("resources[0].name"), "{name}");
+    }
+    for (source, field) in [
+        ("{kind: files, path: ''}", "path"),
+        ("{kind: jsonl, path: x, key: []}", "key"),
+        ("{kind: jsonl, path: x, key: [id]}", "key"),
+        ("{kind: jsonl, path: x, key: [/a, /a]}", "key"),
+        ("{kind: jsonl, path: x, key: ['/a~2']}", "key"),
+        ("{kind: dynamodb, table: ''}", "table"),
+        ("{kind: dynamodb, table: t, endpoint: localhost}", "endpoint"),
+        ("{kind: s3, bucket: b, endpoint: embedded}", "endpoint"),
+        ("{kind: s3, bucket: ''}", "bucket"),
+    ] {
+        let error = with("a", source, "{}");
+        assert_eq!(error.object, Some(format!("resources[0].source.{field}")), "{source}");
+        assert!(error.hint.is_some());
+    }
+    for (policy, field) in [
+        ("{retention_days: 0}", "retention_days"),
+        ("{retention_days: -1}", "retention_days"),
+        ("{limits: {workers: 0}}", "limits.workers"),
+        ("{schedule: ''}", "schedule"),
+        ("{codec: lz4}", "codec"),
+    ] {
+        let error = with("a", files, policy);
+        assert_eq!(error.object, Some(format!("resources[0].policy.{field}")), "{policy}");
+    }
+}
+
+#[test]
+fn names_are_unique_and_the_list_is_not_empty() {
+    let one = "  - {name: a, source: {kind: files, path: x}}\n";
+    assert_refused(
+        &format!("resources:\n{one}{one}"),
+        "shop.yaml:3:12: resources[1].name: the name \"a\" is that of resources[0] too",
+        "resources[1].name",
+    );
+    assert_refused("resources: []\n", "shop.yaml:1:12: resources: the list is empty", "resources");
+}
+
+#[test]
+fn broken_yaml_is_told_by_its_place() {
+    for text in ["resources:\n  - name: [a\n", "resources: {a: 1, a: 2}\n", "resources:\n\t- a\n", ""] {
+        let error = refused(text);
+        assert!(error.message.starts_with("shop.yaml"), "{}", error.message);
+        assert!(!error.message.contains('\n'));
+    }
+}
+
+#[test]
+fn load_names_a_file_that_is_not_there() {
+    let error = load(Path::new("/nonexistent/shop.yaml")).unwrap_err();
+    assert_eq!(error.object.as_deref(), Some("/nonexistent/shop.yaml"));
+}

@@ -1,0 +1,266 @@
+//! The events that the state machines and the handlers exchange. They hold names, numbers and pointers: no record, no
+//! path of a source, no key.
+
+use holdfast_common::jobs::BackupType;
+use holdfast_connectors::TargetSpec;
+use holdfast_connectors::target::OnConflict;
+use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::read::verify::Findings;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::time::{Duration, SystemTime};
+use ulid::Ulid;
+
+/// Which execution of a state machine calls. The job's id follows from it, so that a repeat finds the same job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execution {
+    /// The execution's name.
+    pub execution: String,
+    /// When it started, RFC 3339.
+    pub started_at: String,
+}
+
+impl Execution {
+    /// The job's id: the execution's name where that is a ULID, else a ULID of its start and a hash of its name.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the start is no time.
+    pub fn job_id(&self) -> Result<String> {
+        if let Ok(id) = Ulid::from_string(&self.execution) {
+            return Ok(id.to_string());
+        }
+        let started: Timestamp = self.started_at.parse().map_err(|e| {
+            Error::new(Code::InvalidInput, format!("started_at {:?} is no time: {e}", self.started_at))
+                .object("started_at")
+        })?;
+        let hash = Sha256::digest(self.execution.as_bytes());
+        let mut random = [0_u8; 16];
+        random[6..].copy_from_slice(&hash[..10]);
+        let millis = u64::try_from(started.as_millisecond()).unwrap_or(0);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        let base = Ulid::from_parts(Ulid::from_datetime(time).timestamp_ms(), u128::from_be_bytes(random));
+        Ok(base.to_string())
+    }
+}
+
+/// What a backup is started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupInput {
+    /// The resource's name.
+    pub resource: String,
+    /// The type; the policy's where absent.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub backup_type: Option<BackupType>,
+}
+
+/// Asks `plan` to begin a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanEvent {
+    /// What the execution was started with.
+    pub input: BackupInput,
+    /// The execution.
+    #[serde(flatten)]
+    pub execution: Execution,
+}
+
+/// What planning answers: the job, and where its tasks are listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The job's id.
+    pub job: String,
+    /// The tasks, one a line.
+    pub tasks: Pointer,
+}
+
+/// An object in storage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pointer {
+    /// The bucket.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
+}
+
+/// Asks for the next step of a task: of `export-chunk`, `upload-part`, or a restore's `part`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskEvent {
+    /// The job's id.
+    pub job: String,
+    /// The task's number.
+    pub task: u32,
+    /// Which plan made the task: two plans of one job that overlap are told apart by it.
+    pub plan: String,
+}
+
+/// What a step of a task answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskAnswer {
+    /// The job's id, for the next step.
+    pub job: String,
+    /// The task's number.
+    pub task: u32,
+    /// Which plan made the task.
+    pub plan: String,
+    /// Whether the task has further steps.
+    pub more: bool,
+}
+
+impl TaskEvent {
+    /// The answer to this event.
+    #[must_use]
+    pub fn answer(&self, more: bool) -> TaskAnswer {
+        TaskAnswer { job: self.job.clone(), task: self.task, plan: self.plan.clone(), more }
+    }
+}
+
+/// Asks for a job as a whole: `commit`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEvent {
+    /// The job's id.
+    pub job: String,
+}
+
+/// Asks `verify` to check a backup, or to go on checking it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VerifyEvent {
+    /// The backup's id.
+    pub job: String,
+    /// `quick`, `full`, `sample=PERCENT`; what the policy asks for after a backup where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// What the last answer gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<VerifyProgress>,
+}
+
+/// How far checking is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyProgress {
+    /// The next object, by its place in the manifest.
+    pub next_object: u32,
+    /// What was found so far.
+    pub findings: Findings,
+}
+
+/// What `verify` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyAnswer {
+    /// The backup's id.
+    pub job: String,
+    /// The level that was asked for.
+    pub level: String,
+    /// Whether there is more to check: ask again with `progress`.
+    pub more: bool,
+    /// Whether nothing is wrong so far.
+    pub valid: bool,
+    /// How far checking is.
+    pub progress: VerifyProgress,
+}
+
+/// What a restore is started with: a job that was made before, by its id, or all that is needed to make one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RestoreInput {
+    /// A restore that is pending in job state.
+    Job {
+        /// Its id.
+        restore: String,
+    },
+    /// A whole backup, or whole streams of it, into a target.
+    Request(RestoreRequest),
+}
+
+/// What to restore, and where to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreRequest {
+    /// The backup's id.
+    pub backup: String,
+    /// The target.
+    pub target: TargetSpec,
+    /// What to do where the target already holds another value.
+    #[serde(default)]
+    pub on_conflict: OnConflict,
+    /// Only some of the backup.
+    #[serde(default)]
+    pub selection: Selection,
+}
+
+/// Which part of a backup is restored. Kept in job state only: it names keys and paths.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selection {
+    /// Only these streams.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<String>,
+    /// Only the records of these keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// Only the paths that match one of these globs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+}
+
+impl Selection {
+    /// Whether only some records or paths of a stream are asked for.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        !self.keys.is_empty() || !self.paths.is_empty()
+    }
+}
+
+/// One step of a restore: the state machine says which.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "lowercase")]
+pub enum RestoreEvent {
+    /// Checks, prepares the target and lists the tasks.
+    Plan {
+        /// What the execution was started with.
+        input: RestoreInput,
+        /// The execution.
+        #[serde(flatten)]
+        execution: Execution,
+    },
+    /// Writes the next part of a task.
+    Part(TaskEvent),
+    /// Completes the target.
+    Finish(JobEvent),
+}
+
+/// Tells `fail` that an execution came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailEvent {
+    /// The execution; the job follows from it, or from `input`.
+    #[serde(flatten)]
+    pub execution: Execution,
+    /// What the execution was started with, where it may name a job.
+    #[serde(default)]
+    pub input: Value,
+    /// What a state caught.
+    pub error: Caught,
+}
+
+/// An error as Step Functions hands it on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caught {
+    /// Its name: one of our codes, or `States.*`.
+    #[serde(rename = "Error")]
+    pub error: String,
+    /// Its cause; for a function's error the JSON `{"errorType", "errorMessage"}`.
+    #[serde(rename = "Cause", default)]
+    pub cause: String,
+}
+
+/// What `fail` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailAnswer {
+    /// The job's id.
+    pub job: String,
+    /// The status that the job ended with; none where no job had been made.
+    pub status: Option<String>,
+    /// Why, by its code.
+    pub code: String,
+}

@@ -1,0 +1,88 @@
+//! Ends a job that came to nothing: its status, its staging, its target.
+
+use crate::events::{Caught, FailAnswer, FailEvent, RestoreInput};
+use crate::restore;
+use crate::services::Services;
+use crate::staging;
+use holdfast_common::jobs::{Job, JobChange, JobError, JobKind, Status};
+use holdfast_vault::error::{Code, Result};
+use serde_json::Value;
+
+/// Marks the job of an execution as failed, and removes what it left.
+///
+/// # Errors
+/// What state, staging or the target give; the state machine tries again.
+pub async fn fail(services: &Services, event: &FailEvent) -> Result<FailAnswer> {
+    let id = job_id(event)?;
+    let error = job_error(&event.error);
+    let job = match services.jobs.job(&id).await {
+        Ok(job) => job,
+        Err(unknown) if unknown.code == Code::JobUnknown => {
+            return Ok(FailAnswer { job: id, status: None, code: error.code });
+        }
+        Err(other) => return Err(other),
+    };
+    let job = end(services, job, &error).await?;
+    if job.status != Status::Completed {
+        clean(services, &job).await?;
+    }
+    tracing::warn!(job = job.id, status = %job.status, code = error.code, "ended without completing");
+    Ok(FailAnswer { job: job.id, status: Some(job.status.to_string()), code: error.code })
+}
+
+/// Marks a job as failed unless it has ended.
+///
+/// # Errors
+/// What state gives.
+async fn end(services: &Services, job: Job, error: &JobError) -> Result<Job> {
+    if job.status.is_terminal() {
+        return Ok(job);
+    }
+    let change = JobChange { error: Some(error.clone()), ..JobChange::default() };
+    match services.jobs.transition(&job.id, &[Status::Pending, Status::Running], Status::Failed, change).await {
+        Ok(job) => Ok(job),
+        Err(raced) if matches!(raced.code, Code::JobState | Code::Cancelled) => services.jobs.job(&job.id).await,
+        Err(other) => Err(other),
+    }
+}
+
+/// Removes what a job that did not complete left in staging, in job state and in its target.
+///
+/// # Errors
+/// What staging, state or the target give.
+pub async fn clean(services: &Services, job: &Job) -> Result<()> {
+    staging::clear(services, &job.id).await?;
+    if job.kind == JobKind::Restore {
+        restore::abandon(services, job).await?;
+    }
+    services.jobs.forget_work(&job.id).await
+}
+
+fn job_id(event: &FailEvent) -> Result<String> {
+    if let Ok(RestoreInput::Job { restore }) = serde_json::from_value(event.input.clone()) {
+        return Ok(restore);
+    }
+    event.execution.job_id()
+}
+
+/// The error of a job, out of what Step Functions caught.
+#[must_use]
+pub fn job_error(caught: &Caught) -> JobError {
+    let cause: Value = serde_json::from_str(&caught.cause).unwrap_or(Value::Null);
+    let said = cause.get("errorMessage").and_then(Value::as_str).unwrap_or(&caught.cause);
+    let (message, hint) = match said.split_once(HINT) {
+        Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
+        None => (said.to_owned(), None),
+    };
+    match caught.error.as_str() {
+        "States.Timeout" => JobError {
+            code: Code::TimedOut.to_string(),
+            message: "the job ran longer than it may".to_owned(),
+            hint: Some("raise the state machine's TimeoutSeconds, or cut the resource".to_owned()),
+        },
+        code => JobError { code: code.to_owned(), message, hint },
+    }
+}
+
+/// What stands between message and hint where an error travels as one text.
+pub const HINT: &str = "\nhint: ";

@@ -1,0 +1,167 @@
+//! Plans a backup: which streams, cut into which tasks.
+
+use crate::config::Resource;
+use crate::events::{PlanEvent, Planned, Pointer, TaskEvent};
+use crate::services::Services;
+use crate::staging;
+use async_trait::async_trait;
+use holdfast_common::jobs::{BackupType, Job, JobChange, JobKind, Status, Task};
+use holdfast_connectors::{RangeSink, Sizing, Source, SourceRange, open_source};
+use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::model::StreamInfo;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a backup's job keeps: the resource as it was when the backup began, its streams, its plan.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BackupDetail {
+    /// The resource.
+    pub resource: Resource,
+    /// The streams, in the order of their numbers.
+    #[serde(default)]
+    pub streams: Vec<StreamInfo>,
+    /// Which plan the tasks are of.
+    #[serde(default)]
+    pub plan: String,
+    /// How many tasks there are.
+    #[serde(default)]
+    pub tasks: u32,
+}
+
+/// What an export task reads.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExportOrder {
+    /// Which plan made the task.
+    pub plan: String,
+    /// The stream's number in the backup.
+    pub stream: u32,
+    /// The range.
+    pub range: SourceRange,
+}
+
+/// The detail of a job, of the kind that is expected.
+///
+/// # Errors
+/// `Internal` if the job is of another kind.
+pub fn detail<T: for<'de> Deserialize<'de>>(job: &Job) -> Result<T> {
+    T::deserialize(&job.detail)
+        .map_err(|e| Error::new(Code::Internal, format!("job {} has an unreadable detail: {e}", job.id)))
+}
+
+/// A JSON value of something that has one.
+///
+/// # Errors
+/// `Internal`, which does not happen.
+pub fn value<T: Serialize>(of: &T) -> Result<Value> {
+    serde_json::to_value(of).map_err(|e| Error::new(Code::Internal, format!("no JSON form: {e}")))
+}
+
+/// Opens the source of a resource.
+///
+/// # Errors
+/// `Source*` or `InvalidInput`.
+pub async fn source(services: &Services, resource: &Resource) -> Result<Box<dyn Source>> {
+    let workers = resource.policy.limits.workers.unwrap_or(services.limits.workers);
+    open_source(&resource.source, resource.policy.limits, workers, services.clients.as_ref()).await
+}
+
+/// Begins a backup.
+///
+/// # Errors
+/// `ResourceUnknown`, `Source*`, `JobState` if the job has ended, or what state and staging give.
+pub async fn plan(services: &Services, event: &PlanEvent) -> Result<Planned> {
+    let id = event.execution.job_id()?;
+    let job = begin(services, event, &id).await?;
+    let planned =
+        Planned { job: id.clone(), tasks: Pointer { bucket: services.staging.name().to_owned(), key: staging::task_list(&id) } };
+    if staging::has_task_list(services, &id).await? {
+        return Ok(planned);
+    }
+    let mut detail: BackupDetail = detail(&job)?;
+    let source = source(services, &detail.resource).await?;
+    detail.streams = source.streams().await?;
+    detail.plan = hex::encode(holdfast_vault::crypto::random::<8>()?);
+    let sizing = Sizing {
+        bytes: services.limits.range_bytes,
+        entries: services.limits.range_entries,
+        workers: detail.resource.policy.limits.workers.unwrap_or(services.limits.workers),
+    };
+    let mut tasks = TaskPlanner { services, job: &id, plan: &detail.plan, stream: (0, ""), batch: Vec::new(), listed: Vec::new() };
+    for (number, stream) in (0_u32..).zip(&detail.streams) {
+        tasks.stream = (number, &stream.name);
+        source.cut(stream, &sizing, &mut tasks).await?;
+    }
+    tasks.flush().await?;
+    let listed = tasks.listed;
+    detail.tasks = u32::try_from(listed.len()).unwrap_or(u32::MAX);
+    services.jobs.update_job(&id, JobChange { detail: Some(value(&detail)?), ..JobChange::default() }).await?;
+    staging::put_task_list(services, &id, &listed).await?;
+    tracing::info!(job = id, resource = detail.resource.name, tasks = detail.tasks, "planned");
+    Ok(planned)
+}
+
+async fn begin(services: &Services, event: &PlanEvent, id: &str) -> Result<Job> {
+    let document = services.jobs.resource(&event.input.resource).await?;
+    let resource: Resource = serde_json::from_value(document).map_err(|e| {
+        Error::new(Code::Internal, format!("resource {:?} is unreadable: {e}", event.input.resource))
+    })?;
+    let backup_type = event.input.backup_type.unwrap_or(resource.policy.backup_type);
+    if backup_type != BackupType::Full {
+        return Err(Error::new(Code::InvalidInput, format!("backups of type {backup_type} are not made yet"))
+            .object("type")
+            .hint("use full"));
+    }
+    let detail = BackupDetail { resource, streams: Vec::new(), plan: String::new(), tasks: 0 };
+    let mut job =
+        Job::new(id, JobKind::Backup, &event.input.resource, services.clock.now(), value(&detail)?);
+    job.backup_type = Some(backup_type);
+    let stored = services.jobs.create_job(&job).await?;
+    if stored.kind != JobKind::Backup {
+        return Err(Error::new(Code::JobState, format!("job {id} is a {}", stored.kind)).object(id));
+    }
+    services.jobs.transition(id, &[Status::Pending], Status::Running, JobChange::default()).await
+}
+
+struct TaskPlanner<'a> {
+    services: &'a Services,
+    job: &'a str,
+    plan: &'a str,
+    stream: (u32, &'a str),
+    batch: Vec<Task>,
+    listed: Vec<TaskEvent>,
+}
+
+impl TaskPlanner<'_> {
+    async fn flush(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        self.services.jobs.put_tasks(&batch).await
+    }
+}
+
+#[async_trait]
+impl RangeSink for TaskPlanner<'_> {
+    async fn range(&mut self, range: SourceRange) -> Result<()> {
+        let number = u32::try_from(self.listed.len())
+            .map_err(|_| Error::new(Code::InvalidInput, "the resource has more than 4 billion ranges"))?;
+        let order = ExportOrder { plan: self.plan.to_owned(), stream: self.stream.0, range };
+        self.batch.push(Task::new(self.job, number, self.stream.1, value(&order)?));
+        self.listed.push(TaskEvent { job: self.job.to_owned(), task: number, plan: self.plan.to_owned() });
+        if self.batch.len() >= 100 {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a task that another plan of the same job made.
+///
+/// # Errors
+/// `StateConflict`.
+pub fn same_plan(event: &TaskEvent, plan: &str) -> Result<()> {
+    if event.plan == plan {
+        return Ok(());
+    }
+    Err(Error::new(Code::Internal, format!("job {} was planned twice at the same time", event.job))
+        .object(&event.job)
+        .hint("start it again"))
+}

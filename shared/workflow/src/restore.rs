@@ -1,0 +1,258 @@
+//! Restores a backup, or some of it, into a target: plan, parts, finish.
+
+mod part;
+mod select;
+
+use crate::events::{
+    Execution, JobEvent, Planned, Pointer, RestoreEvent, RestoreInput, RestoreRequest, Selection, TaskAnswer,
+    TaskEvent,
+};
+use crate::plan::{detail, value};
+use crate::services::Services;
+use crate::staging;
+use holdfast_common::jobs::{Job, JobChange, JobKind, Status, Task, Totals};
+use holdfast_connectors::target::Position;
+use holdfast_connectors::{Limits, RestoreOrder, Target, TargetSpec, Written, open_target};
+use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::format::manifest::{Manifest, SegmentRef, StreamManifest};
+use holdfast_vault::model::{StreamKind, Warning};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What a restore's job keeps.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RestoreDetail {
+    /// What was asked for.
+    pub request: RestoreRequest,
+    /// What the target was told; set by the plan.
+    #[serde(default)]
+    pub order: Option<RestoreOrder>,
+    /// Which plan the tasks are of.
+    #[serde(default)]
+    pub plan: String,
+    /// How many tasks there are.
+    #[serde(default)]
+    pub tasks: u32,
+    /// What the target reported.
+    #[serde(default)]
+    pub written: Written,
+}
+
+/// What a restore task writes: some consecutive segments of a stream.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct PartOrder {
+    plan: String,
+    stream: String,
+    /// The first segment, by its place in the stream's layer.
+    first: u32,
+    /// One past the last.
+    end: u32,
+    /// Bytes and records of the stream before the first segment.
+    bytes_before: u64,
+    records_before: u64,
+}
+
+/// Carries out one step of a restore.
+///
+/// # Errors
+/// `JobUnknown`, `Target*`, `Object*`, `Cancelled`, or what state and storage give.
+pub async fn restore(services: &Services, event: &RestoreEvent) -> Result<Value> {
+    match event {
+        RestoreEvent::Plan { input, execution } => value(&plan(services, input, execution).await?),
+        RestoreEvent::Part(event) => value(&part::part(services, event).await?),
+        RestoreEvent::Finish(event) => value(&finish(services, event).await?),
+    }
+}
+
+/// Makes the job of a restore, pending, so that an execution can be started with its id alone.
+///
+/// # Errors
+/// `JobUnknown` if there is no such backup, `InvalidInput` if the selection does not fit it, or what state gives.
+pub async fn request(services: &Services, id: &str, request: &RestoreRequest) -> Result<Job> {
+    let manifest = backup(services, &request.backup).await?;
+    select::check(&manifest, &request.selection)?;
+    let detail =
+        RestoreDetail { request: request.clone(), order: None, plan: String::new(), tasks: 0, written: Written::default() };
+    let job = Job::new(id, JobKind::Restore, &manifest.resource, services.clock.now(), value(&detail)?);
+    services.jobs.create_job(&job).await
+}
+
+/// What a restore would write, with the target's own word on whether it can; nothing is changed.
+///
+/// # Errors
+/// As [`request`], and `Target*`.
+pub async fn dry_run(services: &Services, id: &str, request: &RestoreRequest) -> Result<Vec<StreamManifest>> {
+    let manifest = backup(services, &request.backup).await?;
+    let streams = select::check(&manifest, &request.selection)?;
+    let order = order(id, request, &streams);
+    target(services, request, &order).await?.check(&order).await?;
+    Ok(streams.into_iter().cloned().collect())
+}
+
+async fn backup(services: &Services, id: &str) -> Result<Arc<Manifest>> {
+    match services.vault.manifest(id).await {
+        Ok(manifest) => Ok(Arc::new(manifest)),
+        Err(error) if error.code == Code::ObjectMissing => {
+            Err(Error::new(Code::JobUnknown, format!("the vault holds no backup {id:?}"))
+                .object(id)
+                .hint("see `holdfast backups`"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn order(id: &str, request: &RestoreRequest, streams: &[&StreamManifest]) -> RestoreOrder {
+    RestoreOrder {
+        restore_id: id.to_owned(),
+        on_conflict: request.on_conflict,
+        streams: streams.iter().map(|stream| stream.info.clone()).collect(),
+        partial: request.selection.is_partial(),
+    }
+}
+
+async fn target(services: &Services, request: &RestoreRequest, order: &RestoreOrder) -> Result<Box<dyn Target>> {
+    open_target(&request.target, order, Limits::default(), services.clients.as_ref()).await
+}
+
+async fn plan(services: &Services, input: &RestoreInput, execution: &Execution) -> Result<Planned> {
+    let id = match input {
+        RestoreInput::Job { restore } => restore.clone(),
+        RestoreInput::Request(asked) => request(services, &execution.job_id()?, asked).await?.id,
+    };
+    let job = services.jobs.transition(&id, &[Status::Pending], Status::Running, JobChange::default()).await?;
+    let planned = Planned {
+        job: id.clone(),
+        tasks: Pointer { bucket: services.staging.name().to_owned(), key: staging::task_list(&id) },
+    };
+    if staging::has_task_list(services, &id).await? {
+        return Ok(planned);
+    }
+    let mut detail: RestoreDetail = detail(&job)?;
+    let manifest = backup(services, &detail.request.backup).await?;
+    let streams = select::check(&manifest, &detail.request.selection)?;
+    let order = order(&id, &detail.request, &streams);
+    let target = target(services, &detail.request, &order).await?;
+    target.check(&order).await?;
+    // Kept before anything is made, so that whatever is made can be removed.
+    detail.order = Some(order.clone());
+    detail.plan = hex::encode(holdfast_vault::crypto::random::<8>()?);
+    let tasks = tasks(services, &id, &detail, &streams)?;
+    detail.tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+    services.jobs.update_job(&id, JobChange { detail: Some(value(&detail)?), ..JobChange::default() }).await?;
+    target.prepare(&order).await?;
+    services.jobs.put_tasks(&tasks).await?;
+    let listed: Vec<TaskEvent> = tasks
+        .iter()
+        .map(|task| TaskEvent { job: id.clone(), task: task.task, plan: detail.plan.clone() })
+        .collect();
+    staging::put_task_list(services, &id, &listed).await?;
+    Ok(planned)
+}
+
+/// Cuts streams into tasks of consecutive segments. All parts of one file are in one task; a selection of records or
+/// paths is one task a stream, since what it writes cannot be counted before.
+fn tasks(
+    services: &Services,
+    job: &str,
+    detail: &RestoreDetail,
+    streams: &[&StreamManifest],
+) -> Result<Vec<Task>> {
+    let mut tasks = Vec::new();
+    for stream in streams {
+        let segments: Vec<&SegmentRef> = stream.layers.iter().flat_map(|layer| &layer.segments).collect();
+        let (mut first, mut bytes, mut at) = (0, 0, Position::default());
+        let mut next = Position::default();
+        for (number, segment) in segments.iter().enumerate() {
+            bytes += segment.bytes;
+            next = Position { bytes: next.bytes + segment.bytes, records: next.records + segment.count };
+            let following = segments.get(number + 1);
+            let same_file = matches!(stream.info.shape, StreamKind::Tree)
+                && following.is_some_and(|following| following.first == segment.last);
+            let full = bytes >= services.limits.range_bytes && !same_file && !detail.request.selection.is_partial();
+            if full || following.is_none() {
+                let order = PartOrder {
+                    plan: detail.plan.clone(),
+                    stream: stream.info.name.clone(),
+                    first,
+                    end: u32::try_from(number + 1).unwrap_or(u32::MAX),
+                    bytes_before: at.bytes,
+                    records_before: at.records,
+                };
+                first = order.end;
+                let number = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+                tasks.push(Task::new(job, number, &stream.info.name, value(&order)?));
+                (bytes, at) = (0, next);
+            }
+        }
+    }
+    Ok(tasks)
+}
+
+async fn finish(services: &Services, event: &JobEvent) -> Result<TaskAnswer> {
+    let answer = TaskAnswer { job: event.job.clone(), task: 0, plan: String::new(), more: false };
+    let job = services.jobs.job(&event.job).await?;
+    if job.status != Status::Completed {
+        complete(services, &job).await?;
+    }
+    staging::clear(services, &job.id).await?;
+    services.jobs.forget_work(&job.id).await?;
+    Ok(answer)
+}
+
+async fn complete(services: &Services, job: &Job) -> Result<()> {
+    if job.status != Status::Running {
+        return Err(Error::new(Code::Cancelled, format!("restore {} is {}", job.id, job.status)).object(&job.id));
+    }
+    let mut detail: RestoreDetail = detail(job)?;
+    let not_done = || {
+        Error::new(Code::Internal, format!("restore {} has tasks that are not done", job.id))
+            .object(&job.id)
+            .hint("start it again")
+    };
+    let tasks = services.jobs.tasks(&job.id).all().await?;
+    let planned: Vec<&Task> = tasks.iter().filter(|task| task.task < detail.tasks).collect();
+    if planned.len() != detail.tasks as usize || planned.iter().any(|task| task.status != Status::Completed) {
+        return Err(not_done());
+    }
+    let order = detail.order.clone().ok_or_else(not_done)?;
+    let (mut totals, mut warnings) = (Totals::default(), Vec::new());
+    for task in planned {
+        totals += task.totals;
+        warnings.extend(task.warnings.iter().cloned());
+    }
+    let (conflicts, mut warnings) = part::take_conflicts(warnings);
+    warnings.extend(target(services, &detail.request, &order).await?.finish(&order).await?);
+    detail.written = Written { written: totals.records + totals.files, conflicts, bytes: totals.bytes };
+    let change = JobChange {
+        warnings,
+        totals: Some(totals),
+        detail: Some(value(&detail)?),
+        ..JobChange::default()
+    };
+    services.jobs.transition(&job.id, &[Status::Running], Status::Completed, change).await?;
+    Ok(())
+}
+
+/// Removes what a restore made in its target, as far as it made it itself.
+///
+/// # Errors
+/// `Target*`.
+pub async fn abandon(services: &Services, job: &Job) -> Result<()> {
+    let detail: RestoreDetail = detail(job)?;
+    let Some(order) = detail.order else { return Ok(()) };
+    target(services, &detail.request, &order).await?.abandon(&order).await
+}
+
+/// The target of a restore, and what was selected, as its job keeps them.
+///
+/// # Errors
+/// `Internal` if the job is no restore.
+pub fn asked(job: &Job) -> Result<(String, TargetSpec, Selection, Written)> {
+    let detail: RestoreDetail = detail(job)?;
+    Ok((detail.request.backup, detail.request.target, detail.request.selection, detail.written))
+}
+
+fn key_not_found(stream: &str) -> Warning {
+    Warning::new("KeyNotFound", format!("stream {stream} has no record of a key that was asked for"))
+}

@@ -1,0 +1,62 @@
+//! What the steps work with.
+
+use holdfast_common::Clock;
+use holdfast_common::jobs::JobStore;
+use holdfast_connectors::Clients;
+use holdfast_vault::read::Vault;
+use holdfast_vault::storage::Storage;
+use holdfast_vault::write::{RunLimits, TreeLimits};
+use std::sync::Arc;
+
+/// How much one call of a handler does.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkLimits {
+    /// Bytes of a source in one task, about.
+    pub range_bytes: u64,
+    /// Files or records in one task, about.
+    pub range_entries: u64,
+    /// Bytes of a source that one call exports, about; the rest is left to the next.
+    pub step_bytes: u64,
+    /// Tasks at work at a time, at most: the state machine's `MaxConcurrency`.
+    pub workers: u32,
+    /// Objects that one call looks at side by side.
+    pub objects_at_once: usize,
+    /// Bytes of objects that one call of verify reads, about.
+    pub verify_bytes: u64,
+    /// How runs of records are cut.
+    pub runs: RunLimits,
+    /// How packs of files are cut.
+    pub trees: TreeLimits,
+}
+
+impl Default for WorkLimits {
+    fn default() -> Self {
+        Self {
+            range_bytes: 128 << 20,
+            range_entries: 20_000,
+            step_bytes: 256 << 20,
+            workers: 40,
+            objects_at_once: 8,
+            verify_bytes: 8 << 30,
+            runs: RunLimits::default(),
+            trees: TreeLimits::default(),
+        }
+    }
+}
+
+/// Everything that the steps reach: state, storage, keys, sources and targets, time.
+#[derive(Clone)]
+pub struct Services {
+    /// Job state.
+    pub jobs: JobStore,
+    /// The vault, open.
+    pub vault: Vault,
+    /// Where exports wait to be admitted.
+    pub staging: Arc<dyn Storage>,
+    /// Where connectors get their AWS clients.
+    pub clients: Arc<dyn Clients>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How much one call does.
+    pub limits: WorkLimits,
+}

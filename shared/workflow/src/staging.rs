@@ -1,0 +1,88 @@
+//! The staging area: exports wait in it until they are admitted, and nothing stays.
+
+use crate::services::Services;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::storage::list_all;
+use holdfast_vault::write::FinishedObject;
+use serde::Serialize;
+
+/// How many small requests go out side by side.
+const AT_ONCE: usize = 16;
+
+/// The key of the list of a job's tasks.
+#[must_use]
+pub fn task_list(job: &str) -> String {
+    format!("{job}/tasks.jsonl")
+}
+
+/// The key of an exported object.
+#[must_use]
+pub fn exported(job: &str, task: u32, step: u32, object: &str) -> String {
+    format!("{job}/{task:06}/{step:06}/{object}")
+}
+
+/// The key of the places of a run's records.
+#[must_use]
+pub fn places(job: &str, task: u32, sequence: u32) -> String {
+    format!("{job}/places/{task:06}-{sequence:06}")
+}
+
+/// Stores an exported object and gives its key.
+///
+/// # Errors
+/// `Storage*`.
+pub async fn put(services: &Services, job: &str, task: u32, step: u32, object: &FinishedObject) -> Result<String> {
+    let key = exported(job, task, step, &object.id.to_string());
+    services.staging.put_if_absent(&key, object.bytes.clone()).await?;
+    Ok(key)
+}
+
+/// Writes the list of a job's tasks unless it is there. Written last, it says that planning is done.
+///
+/// # Errors
+/// `Storage*`.
+pub async fn put_task_list<T: Serialize>(services: &Services, job: &str, tasks: &[T]) -> Result<()> {
+    let mut lines = Vec::new();
+    for task in tasks {
+        serde_json::to_writer(&mut lines, task)
+            .map_err(|e| Error::new(Code::Internal, format!("a task has no JSON form: {e}")))?;
+        lines.push(b'\n');
+    }
+    services.staging.put_if_absent(&task_list(job), Bytes::from(lines)).await?;
+    Ok(())
+}
+
+/// Whether a job's tasks are listed.
+///
+/// # Errors
+/// `Storage*`.
+pub async fn has_task_list(services: &Services, job: &str) -> Result<bool> {
+    match services.staging.head(&task_list(job)).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.code == Code::ObjectMissing => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes some objects.
+///
+/// # Errors
+/// `Storage*`.
+pub async fn remove(services: &Services, keys: impl IntoIterator<Item = String>) -> Result<()> {
+    stream::iter(keys)
+        .map(|key| async move { services.staging.delete(&key).await })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// Removes all that a job left.
+///
+/// # Errors
+/// `Storage*`.
+pub async fn clear(services: &Services, job: &str) -> Result<()> {
+    let objects = list_all(services.staging.as_ref(), &format!("{job}/")).await?;
+    remove(services, objects.into_iter().map(|object| object.key)).await
+}

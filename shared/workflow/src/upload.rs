@@ -1,0 +1,57 @@
+//! Admits a staged step into the vault: the only step that writes packs there.
+
+use crate::events::{TaskAnswer, TaskEvent};
+use crate::export::{StagedStep, TaskCursor};
+use crate::plan::value;
+use crate::services::Services;
+use crate::staging;
+use holdfast_common::jobs::{PackRow, Status, StepEnd};
+use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::format::manifest::StoredObject;
+use holdfast_vault::storage::{PART_SIZE, PartSum};
+
+/// Copies what a task has staged into the vault, every part compared with its checksum, and registers it.
+///
+/// # Errors
+/// `StagingDamaged`, `Storage*`, `Cancelled`, or what state gives.
+pub async fn upload_part(services: &Services, event: &TaskEvent) -> Result<TaskAnswer> {
+    let job = services.jobs.job(&event.job).await?;
+    if job.status == Status::Cancelled {
+        return Err(Error::new(Code::Cancelled, format!("backup {} was cancelled", job.id)).object(&job.id));
+    }
+    let task = services.jobs.task(&event.job, event.task).await?;
+    let Some(staged) = task.staged.clone() else {
+        return Ok(event.answer(task.status != Status::Completed));
+    };
+    let step: StagedStep = serde_json::from_value(staged)
+        .map_err(|e| Error::new(Code::Internal, format!("task {} staged what is unreadable: {e}", task.task)))?;
+    let mut rows = Vec::with_capacity(step.objects.len());
+    let mut staged_keys = Vec::with_capacity(step.objects.len());
+    for (index, object) in (0_u32..).zip(&step.objects) {
+        let from = staging::exported(&event.job, task.task, task.step, &object.id.to_string());
+        let parts = part_sums(object);
+        let staging_name = services.staging.name();
+        services.vault.storage().copy_from(staging_name, &from, &object.key(), &parts).await?;
+        rows.push(PackRow { job: event.job.clone(), task: task.task, step: task.step, index, value: value(object)? });
+        staged_keys.push(from);
+    }
+    let done = step.cursor.is_none();
+    let cursor = match step.cursor {
+        Some(source) => Some(value(&TaskCursor { source, next_sequence: step.next_sequence })?),
+        None => None,
+    };
+    let end = StepEnd { cursor, done, totals: step.totals, warnings: step.warnings };
+    services.jobs.admit_step(&event.job, task.task, task.step, &rows, &end).await?;
+    staging::remove(services, staged_keys).await?;
+    Ok(event.answer(!done))
+}
+
+fn part_sums(object: &StoredObject) -> Vec<PartSum> {
+    let mut left = object.size;
+    let sum = |sha256: &String| {
+        let size = left.min(PART_SIZE);
+        left -= size;
+        PartSum { size, sha256: sha256.clone() }
+    };
+    object.parts.iter().map(sum).collect()
+}
