@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Exports one step of a task into staging. Reads the source; never touches the vault.
+
+use holdfast_vault::error::Result;
+use holdfast_workflow::events::TaskEvent;
+use holdfast_workflow::{Services, handler, export};
+use serde_json::Value;
+
+/// Decodes the event, does the work, encodes the answer.
+///
+/// # Errors
+/// `InvalidInput` if the event is none of this function's, or what the work gives.
+pub async fn handle(services: &Services, event: Value) -> Result<Value> {
+    let event: TaskEvent = handler::decode(event)?;
+    handler::encode(&export::export_chunk(services, &event).await?)
+}

@@ -5,8 +5,8 @@ mod support;
 use futures::future::join_all;
 use holdfast_common::clock::{Clock, ManualClock};
 use holdfast_common::jobs::{
-    BackupType, INDEXES, Job, JobChange, JobError, JobKind, JobStore, PackRow, Progress, Staged, Status, StepEnd,
-    StreamShape, StreamSummary, Task, Totals, Verified,
+    BackupType, INDEXES, Job, JobChange, JobError, JobKind, JobStore, PackRow, Progress, Staged, Status,
+    StepEnd, StreamShape, StreamSummary, Task, Totals, Verified,
 };
 use holdfast_vault::error::Code;
 use holdfast_vault::model::Warning;
@@ -38,8 +38,13 @@ async fn the_table_is_made_once() {
     let cloud = Cloud::start().await;
     cloud.store.create_table_if_missing().await.unwrap();
     let described = cloud.client.describe_table().table_name(TABLE).send().await.unwrap();
-    let mut names: Vec<_> =
-        described.table().unwrap().global_secondary_indexes().iter().map(|i| i.index_name().unwrap()).collect();
+    let mut names: Vec<_> = described
+        .table()
+        .unwrap()
+        .global_secondary_indexes()
+        .iter()
+        .map(|i| i.index_name().unwrap())
+        .collect();
     names.sort_unstable();
     assert_eq!(names, INDEXES.map(|index| index.name));
 }
@@ -108,18 +113,20 @@ async fn a_job_keeps_all_it_is_given() {
     let done = store.transition("J", &[Status::Running], Status::Completed, change.clone()).await.unwrap();
     job.backup_type = None;
     assert_eq!((done.status, done.completed_at), (Status::Completed, Some(clock.now())));
-    assert_eq!(done.history.iter().map(|c| c.status).collect::<Vec<_>>(), [
-        Status::Pending,
-        Status::Running,
-        Status::Completed
-    ]);
+    assert_eq!(
+        done.history.iter().map(|c| c.status).collect::<Vec<_>>(),
+        [Status::Pending, Status::Running, Status::Completed]
+    );
     assert_eq!((done.totals, &done.streams), (totals(7), change.streams.as_ref().unwrap()));
     assert_eq!((&done.detail, &done.verified), (&json!({"manifest": "m"}), &change.verified));
     assert_eq!(store.job("J").await.unwrap(), done);
 
     // The same change again, later: nothing moves, no warning is doubled.
     clock.advance(SignedDuration::from_secs(5));
-    assert_eq!(store.transition("J", &[Status::Running], Status::Completed, change.clone()).await.unwrap(), done);
+    assert_eq!(
+        store.transition("J", &[Status::Running], Status::Completed, change.clone()).await.unwrap(),
+        done
+    );
     assert_eq!(store.update_job("J", change).await.unwrap(), done);
     let stored = serde_json::to_value(&done).unwrap();
     assert_eq!(stored["completed_at"], "2026-11-01T00:00:05.000Z");
@@ -169,7 +176,8 @@ async fn of_racing_endings_one_wins() {
 async fn no_update_is_lost_among_many() {
     let Cloud { store, clock, .. } = &Cloud::start().await;
     running(store, &**clock, "J").await;
-    let warn = |n: u32| JobChange { warnings: vec![Warning::new("W", n.to_string())], ..JobChange::default() };
+    let warn =
+        |n: u32| JobChange { warnings: vec![Warning::new("W", n.to_string())], ..JobChange::default() };
     for result in join_all((0..8).map(|n| store.update_job("J", warn(n)))).await {
         result.unwrap();
     }
@@ -361,7 +369,8 @@ async fn forgetting_leaves_figures_and_no_paths() {
     let Cloud { store, clock, client, .. } = &Cloud::start().await;
     running(store, &**clock, "J").await;
     let secret = json!({"path": "customers/anna"});
-    store.put_tasks(&[Task::new("J", 0, "files", secret.clone()), Task::new("J", 1, "files", secret.clone())])
+    store
+        .put_tasks(&[Task::new("J", 0, "files", secret.clone()), Task::new("J", 1, "files", secret.clone())])
         .await
         .unwrap();
     store.stage_step("J", 0, 0, &secret).await.unwrap();

@@ -63,7 +63,8 @@ impl Subject {
     {
         let what = &self.what;
         let status = error.raw_response().map(|response| response.status().as_u16());
-        let Some(name) = error.code().map(str::to_owned).or_else(|| status.map(|status| status.to_string())) else {
+        let Some(name) = error.code().map(str::to_owned).or_else(|| status.map(|status| status.to_string()))
+        else {
             return self.unanswered(doing, error);
         };
         let kind = classify(&name, status);
@@ -71,7 +72,8 @@ impl Subject {
             (Tell::All, Some(message)) => format!("{name}: {message}"),
             _ => name,
         };
-        let failed = Error::new(self.code(&kind), format!("cannot {doing} {what}: {said}")).object(what.clone());
+        let failed =
+            Error::new(self.code(&kind), format!("cannot {doing} {what}: {said}")).object(what.clone());
         match kind {
             Kind::Missing => failed.hint("check its name, the region and the endpoint"),
             Kind::Denied => failed.hint(format!("check the credentials, and that their role may {doing} it")),
@@ -102,7 +104,9 @@ impl Subject {
 
 fn classify(name: &str, status: Option<u16>) -> Kind {
     match name {
-        "ResourceNotFoundException" | "TableNotFoundException" | "NoSuchBucket" | "PermanentRedirect" => Kind::Missing,
+        "ResourceNotFoundException" | "TableNotFoundException" | "NoSuchBucket" | "PermanentRedirect" => {
+            Kind::Missing
+        }
         "AccessDeniedException"
         | "AccessDenied"
         | "AccountProblem"

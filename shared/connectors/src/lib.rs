@@ -11,7 +11,9 @@ pub mod clients;
 pub mod dynamodb;
 pub mod files;
 pub mod jsonl;
+pub mod keys;
 mod local_fs;
+pub mod open;
 mod staged_dir;
 pub mod s3;
 pub mod source;
@@ -20,6 +22,8 @@ pub mod target;
 
 pub use batch::{RecordBatch, RecordRef};
 pub use clients::{Clients, EnvironmentClients};
+pub use keys::KeyFinder;
+pub use open::{open_source, open_target};
 pub use source::{Cursor, Flow, RangeSink, RecordSink, Sizing, Source, SourceRange, TreeSink, Want};
 pub use spec::{Limits, SourceSpec, TargetSpec};
 pub use target::{Content, OnConflict, Position, RestoreOrder, Target, Written};

@@ -1,5 +1,12 @@
 //! The source `files`, and the way of trees from it to the target `files`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where it cannot go on"
+)]
 
+#[allow(dead_code, reason = "each test file uses a part of it")]
 mod tree_support;
 
 use holdfast_connectors::files::{FilesSource, FilesTarget};
@@ -89,7 +96,7 @@ async fn restore(tree_read: &Memory, to: &Path, whim: &mut Whim) {
     let mut entries: Vec<_> = tree_read.entries.values().collect();
     whim.shuffle(&mut entries);
     for (meta, content) in entries {
-        for _ in 0..1 + whim.below(4) / 3 {
+        for _ in 0..=whim.below(4) / 3 {
             let worker = &workers[usize::from(whim.below(2) == 0)];
             let piece = usize::try_from(1 + whim.below(100_000)).unwrap();
             let written =
@@ -145,7 +152,7 @@ fn plant(root: &Path, things: &[(PathBuf, Thing, u32, u64)]) {
         }
         match thing {
             Thing::File { size, seed } => {
-                let content: Vec<u8> = (0..*size).map(|at| (at % 251) as u8 ^ seed).collect();
+                let content: Vec<u8> = (0..*size).map(|at| u8::try_from(at % 251).unwrap() ^ seed).collect();
                 fs::write(&path, content).unwrap();
                 File::options().write(true).open(&path).unwrap().set_times(time).unwrap();
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o400 | mode)).unwrap();
@@ -232,7 +239,7 @@ async fn what_may_not_be_read_ends_the_reading() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secret");
     fs::write(&path, "x").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
     if File::open(&path).is_ok() {
         return; // Root reads everything.
     }
@@ -241,7 +248,7 @@ async fn what_may_not_be_read_ends_the_reading() {
     assert!(error.object.unwrap().ends_with("/secret"));
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
     assert_eq!(cut(&FilesSource::new(dir.path()), 9, 9).await.unwrap_err().code, Code::SourceDenied);
 }
 
@@ -268,15 +275,15 @@ async fn what_vanishes_is_left_out_with_a_warning() {
     }
     fs::create_dir(dir.path().join("d")).unwrap();
     let root = dir.path().to_owned();
-    let mut all = Memory::default();
-    all.on_begin = Some(Box::new(move |path| {
+    let remove = move |path: &[u8]| {
         if path == b"b" {
             fs::remove_file(root.join("b")).unwrap();
             fs::remove_file(root.join("c")).unwrap();
             fs::remove_dir(root.join("d")).unwrap();
             fs::write(root.join("d"), "now a file").unwrap();
         }
-    }));
+    };
+    let mut all = Memory { on_begin: Some(Box::new(remove)), ..Memory::default() };
     read_whole(dir.path(), &mut all).await.unwrap();
     assert_eq!(all.entries.len(), 1);
     let codes: Vec<&str> = all.warnings.iter().map(|w| &*w.code).collect();
@@ -290,14 +297,13 @@ async fn what_changes_is_read_again() {
     fs::write(&path, "one\n").unwrap();
     let grow = |times: usize| -> Memory {
         let (path, mut left) = (path.clone(), times);
-        let mut all = Memory::default();
-        all.on_write = Some(Box::new(move |_| {
+        let append = move |_: &[u8]| {
             if left > 0 {
                 left -= 1;
                 File::options().append(true).open(&path).unwrap().write_all(b"more\n").unwrap();
             }
-        }));
-        all
+        };
+        Memory { on_write: Some(Box::new(append)), ..Memory::default() }
     };
     let mut once = grow(1);
     read_whole(dir.path(), &mut once).await.unwrap();
@@ -310,8 +316,8 @@ async fn what_changes_is_read_again() {
     assert_eq!(always.warnings[0].code, "FileChanged");
 
     let replaced = path.clone();
-    let mut shrunk = Memory::default();
-    shrunk.on_begin = Some(Box::new(move |_| fs::write(&replaced, "2").unwrap()));
+    let shrink = move |_: &[u8]| fs::write(&replaced, "2").unwrap();
+    let mut shrunk = Memory { on_begin: Some(Box::new(shrink)), ..Memory::default() };
     read_whole(dir.path(), &mut shrunk).await.unwrap();
     assert_eq!(shrunk.entries[&b"log"[..]].1, b"2");
 }

@@ -11,7 +11,7 @@ use holdfast_common::jobs::{Job, JobChange, Status, StreamShape, StreamSummary, 
 use holdfast_vault::crypto::DigestSum;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::FORMAT;
-use holdfast_vault::format::footer::{Origin, Segment};
+use holdfast_vault::format::footer::Segment;
 use holdfast_vault::format::manifest::{Layer, LayerKind, Manifest, SegmentRef, StoredObject, StreamManifest};
 use holdfast_vault::model::{StreamInfo, StreamKind, Warning};
 use serde::Deserialize;

@@ -22,12 +22,27 @@ pub async fn fail(services: &Services, event: &FailEvent) -> Result<FailAnswer> 
         }
         Err(other) => return Err(other),
     };
+    let error = first_of_tasks(services, &id, error).await?;
     let job = end(services, job, &error).await?;
     if job.status != Status::Completed {
         clean(services, &job).await?;
     }
     tracing::warn!(job = job.id, status = %job.status, code = error.code, "ended without completing");
     Ok(FailAnswer { job: job.id, status: Some(job.status.to_string()), code: error.code })
+}
+
+/// A map ends with a name of its own; why it did stands with the task that failed.
+async fn first_of_tasks(services: &Services, id: &str, error: JobError) -> Result<JobError> {
+    if !error.code.starts_with("States.") || error.code == "States.Timeout" {
+        return Ok(error);
+    }
+    let mut tasks = services.jobs.tasks(id);
+    while let Some(page) = tasks.next().await? {
+        if let Some(cause) = page.into_iter().find_map(|task| task.error) {
+            return Ok(cause);
+        }
+    }
+    Ok(error)
 }
 
 /// Marks a job as failed unless it has ended.

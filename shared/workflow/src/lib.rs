@@ -9,6 +9,7 @@ pub mod config;
 pub mod events;
 pub mod export;
 pub mod fail;
+pub mod handler;
 pub mod plan;
 pub mod restore;
 pub mod services;

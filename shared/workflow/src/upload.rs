@@ -5,10 +5,11 @@ use crate::export::{StagedStep, TaskCursor};
 use crate::plan::value;
 use crate::services::Services;
 use crate::staging;
-use holdfast_common::jobs::{PackRow, Status, StepEnd};
+use holdfast_common::jobs::{JobError, PackRow, Status, StepEnd, Task};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::manifest::StoredObject;
 use holdfast_vault::storage::{PART_SIZE, PartSum};
+use serde_json::Value;
 
 /// Copies what a task has staged into the vault, every part compared with its checksum, and registers it.
 ///
@@ -23,6 +24,16 @@ pub async fn upload_part(services: &Services, event: &TaskEvent) -> Result<TaskA
     let Some(staged) = task.staged.clone() else {
         return Ok(event.answer(task.status != Status::Completed));
     };
+    match admit(services, event, &task, staged).await {
+        Ok(done) => Ok(event.answer(!done)),
+        Err(error) => {
+            services.jobs.fail_task(&event.job, event.task, &JobError::from(&error)).await?;
+            Err(error)
+        }
+    }
+}
+
+async fn admit(services: &Services, event: &TaskEvent, task: &Task, staged: Value) -> Result<bool> {
     let step: StagedStep = serde_json::from_value(staged)
         .map_err(|e| Error::new(Code::Internal, format!("task {} staged what is unreadable: {e}", task.task)))?;
     let mut rows = Vec::with_capacity(step.objects.len());
@@ -43,7 +54,7 @@ pub async fn upload_part(services: &Services, event: &TaskEvent) -> Result<TaskA
     let end = StepEnd { cursor, done, totals: step.totals, warnings: step.warnings };
     services.jobs.admit_step(&event.job, task.task, task.step, &rows, &end).await?;
     staging::remove(services, staged_keys).await?;
-    Ok(event.answer(!done))
+    Ok(done)
 }
 
 fn part_sums(object: &StoredObject) -> Vec<PartSum> {

@@ -3,7 +3,6 @@
 use super::JobStore;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use holdfast_vault::error::{Code, Error};
-use std::time::Duration;
 
 /// Why a request failed, as far as anyone here treats it differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,15 +108,3 @@ impl JobStore {
 
 /// How often a write that collided with another is tried before the caller hears of it.
 pub(super) const TRIES: u32 = 12;
-
-/// Waits before the next try, longer each time and never as long as a neighbour.
-pub(super) async fn back_off(attempt: u32) {
-    let ceiling = 5_u64 << attempt.min(7);
-    let mut random = [0_u8; 8];
-    // Without randomness the wait is the ceiling: slower, still right.
-    let millis = match getrandom::fill(&mut random) {
-        Ok(()) => 1 + u64::from_le_bytes(random) % ceiling,
-        Err(_) => ceiling,
-    };
-    tokio::time::sleep(Duration::from_millis(millis)).await;
-}

@@ -1,11 +1,12 @@
 //! Jobs.
 
-use super::failure::{Failure, TRIES, back_off, failure};
+use super::failure::{Failure, TRIES, failure};
 use super::item::{
     self, JOB_SORT, job_item, job_partition, number, read_job, read_number, resource_partition, text,
 };
 use super::table::{BY_KIND, BY_RESOURCE};
 use super::{Job, JobChange, JobKind, JobStore, Pages, Status, StatusChange};
+use crate::wait::back_off;
 use holdfast_vault::error::{Code, Error, Result};
 use jiff::Timestamp;
 

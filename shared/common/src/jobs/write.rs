@@ -1,9 +1,10 @@
 //! Many rows at once: transactions, batches, and the update of one row.
 
 use super::JobStore;
-use super::failure::{Failure, TRIES, back_off, failure};
+use super::failure::{Failure, TRIES, failure};
 use super::item::Item;
 use super::table::internal;
+use crate::wait::back_off;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::{

@@ -11,18 +11,18 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub const TABLE: &str = "jobs";
+pub(crate) const TABLE: &str = "jobs";
 
-pub struct Cloud {
-    pub store: JobStore,
-    pub client: Client,
-    pub clock: Arc<ManualClock>,
+pub(crate) struct Cloud {
+    pub(crate) store: JobStore,
+    pub(crate) client: Client,
+    pub(crate) clock: Arc<ManualClock>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
 }
 
 impl Cloud {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -49,7 +49,7 @@ impl Cloud {
         Self { store, client, clock, stop, server }
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         drop((self.stop, self.client));
         self.server.abort();
         let _ = self.server.await;

@@ -19,10 +19,16 @@ pub(crate) const MADE_BY: &str = "holdfast:restore";
 pub(crate) const FILLED_BY: &str = "holdfast:restore-into";
 
 /// The table as the service describes it, `None` if there is none.
-pub(crate) async fn describe(client: &Client, table: &str, subject: &Subject) -> Result<Option<TableDescription>> {
+pub(crate) async fn describe(
+    client: &Client,
+    table: &str,
+    subject: &Subject,
+) -> Result<Option<TableDescription>> {
     match client.describe_table().table_name(table).send().await {
         Ok(answer) => Ok(answer.table),
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => Ok(None),
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
+            Ok(None)
+        }
         Err(error) => Err(subject.fault("describe", Tell::All, &error)),
     }
 }
@@ -56,7 +62,13 @@ pub(crate) async fn read_schema(
         }
         None => leave_out(&mut unread, "tags"),
     };
-    Ok(TableSchema { create_table: definition(description), time_to_live, point_in_time_recovery, tags, unread })
+    Ok(TableSchema {
+        create_table: definition(description),
+        time_to_live,
+        point_in_time_recovery,
+        tags,
+        unread,
+    })
 }
 
 fn leave_out<T: Default>(unread: &mut Vec<String>, setting: &str) -> T {
@@ -65,12 +77,18 @@ fn leave_out<T: Default>(unread: &mut Vec<String>, setting: &str) -> T {
 }
 
 /// The attribute of time to live; the outer `None` means that it cannot be read here.
-pub(crate) async fn time_to_live(client: &Client, table: &str, subject: &Subject) -> Result<Option<Option<String>>> {
+pub(crate) async fn time_to_live(
+    client: &Client,
+    table: &str,
+    subject: &Subject,
+) -> Result<Option<Option<String>>> {
     match client.describe_time_to_live().table_name(table).send().await {
-        Ok(answer) => Ok(Some(answer.time_to_live_description.and_then(|ttl| match ttl.time_to_live_status {
-            Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) => ttl.attribute_name,
-            _ => None,
-        }))),
+        Ok(answer) => {
+            Ok(Some(answer.time_to_live_description.and_then(|ttl| match ttl.time_to_live_status {
+                Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) => ttl.attribute_name,
+                _ => None,
+            })))
+        }
         Err(error) if not_offered(&error) => Ok(None),
         Err(error) => Err(subject.fault("read the time to live of", Tell::All, &error)),
     }
@@ -84,7 +102,8 @@ pub(crate) async fn point_in_time_recovery(
 ) -> Result<Option<Option<PointInTimeRecovery>>> {
     match client.describe_continuous_backups().table_name(table).send().await {
         Ok(answer) => {
-            let recovery = answer.continuous_backups_description.and_then(|d| d.point_in_time_recovery_description);
+            let recovery =
+                answer.continuous_backups_description.and_then(|d| d.point_in_time_recovery_description);
             Ok(Some(
                 recovery
                     .filter(|r| r.point_in_time_recovery_status == Some(PointInTimeRecoveryStatus::Enabled))
@@ -132,10 +151,11 @@ pub(crate) fn definition(table: &TableDescription) -> CreateTable {
         .collect();
     attribute_definitions.sort();
     let provisioned_throughput = table.provisioned_throughput.as_ref().and_then(throughput);
-    let billing_mode = match table.billing_mode_summary.as_ref().and_then(|summary| summary.billing_mode.as_ref()) {
-        Some(mode) => mode.as_str().to_owned(),
-        None => BillingMode::Provisioned.as_str().to_owned(),
-    };
+    let billing_mode =
+        match table.billing_mode_summary.as_ref().and_then(|summary| summary.billing_mode.as_ref()) {
+            Some(mode) => mode.as_str().to_owned(),
+            None => BillingMode::Provisioned.as_str().to_owned(),
+        };
     let provisioned = billing_mode == BillingMode::Provisioned.as_str();
     CreateTable {
         attribute_definitions,
@@ -145,14 +165,12 @@ pub(crate) fn definition(table: &TableDescription) -> CreateTable {
         on_demand_throughput: table.on_demand_throughput.as_ref().and_then(on_demand),
         local_secondary_indexes: local_indexes(table),
         global_secondary_indexes: global_indexes(table, provisioned),
-        stream_specification: table
-            .stream_specification
-            .as_ref()
-            .filter(|stream| stream.stream_enabled)
-            .map(|stream| StreamSpecification {
+        stream_specification: table.stream_specification.as_ref().filter(|stream| stream.stream_enabled).map(
+            |stream| StreamSpecification {
                 stream_enabled: true,
                 stream_view_type: stream.stream_view_type.as_ref().map(|kind| kind.as_str().to_owned()),
-            }),
+            },
+        ),
         sse_specification: table.sse_description.as_ref().and_then(encryption),
         table_class: table
             .table_class_summary
@@ -209,7 +227,8 @@ fn global_indexes(table: &TableDescription, provisioned: bool) -> Vec<Index> {
 
 fn projection(projection: Option<&sdk::Projection>) -> Projection {
     let kind = projection.and_then(|projection| projection.projection_type.as_ref());
-    let mut others = projection.map(|projection| projection.non_key_attributes().to_vec()).unwrap_or_default();
+    let mut others =
+        projection.map(|projection| projection.non_key_attributes().to_vec()).unwrap_or_default();
     others.sort();
     Projection {
         projection_type: kind.unwrap_or(&sdk::ProjectionType::All).as_str().to_owned(),

@@ -47,7 +47,8 @@ pub(crate) fn write_key<'a>(
             out.push(b',');
         }
         let value = item.get(name).ok_or_else(|| {
-            Error::new(Code::SourceInvalid, format!("an item has no key attribute {name}")).object(name.clone())
+            Error::new(Code::SourceInvalid, format!("an item has no key attribute {name}"))
+                .object(name.clone())
         })?;
         write_value(out, value)?;
     }
@@ -65,7 +66,9 @@ fn write_value(out: &mut Vec<u8>, value: &AttributeValue) -> Result<()> {
         AttributeValue::Null(_) => out.extend_from_slice(br#"{"NULL":true}"#),
         AttributeValue::Ss(members) => write_set(out, "SS", members, |out, text| write_text(out, text)),
         AttributeValue::Ns(members) => write_set(out, "NS", members, |out, number| write_text(out, number)),
-        AttributeValue::Bs(members) => write_set(out, "BS", members, |out, bytes| write_binary(out, bytes.as_ref())),
+        AttributeValue::Bs(members) => {
+            write_set(out, "BS", members, |out, bytes| write_binary(out, bytes.as_ref()))
+        }
         AttributeValue::M(members) => {
             out.extend_from_slice(br#"{"M":"#);
             write_item(out, members)?;
@@ -82,8 +85,11 @@ fn write_value(out: &mut Vec<u8>, value: &AttributeValue) -> Result<()> {
             out.extend_from_slice(b"]}");
         }
         _ => {
-            return Err(Error::new(Code::SourceInvalid, "an item has an attribute of a type unknown to this version")
-                .hint("use a newer version of holdfast"));
+            return Err(Error::new(
+                Code::SourceInvalid,
+                "an item has an attribute of a type unknown to this version",
+            )
+            .hint("use a newer version of holdfast"));
         }
     }
     Ok(())
@@ -195,7 +201,8 @@ impl<'de> Deserialize<'de> for Attribute {
                 f.write_str("an object of one type and its value")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Attribute, A::Error> {
-                let tag = map.next_key::<String>()?.ok_or_else(|| A::Error::custom("a value without a type"))?;
+                let tag =
+                    map.next_key::<String>()?.ok_or_else(|| A::Error::custom("a value without a type"))?;
                 let value = read_value(&tag, &mut map)?;
                 match map.next_key::<String>()? {
                     None => Ok(Attribute(value)),
@@ -216,9 +223,13 @@ fn read_value<'de, A: MapAccess<'de>>(tag: &str, map: &mut A) -> Result<Attribut
         "NULL" => AttributeValue::Null(map.next_value()?),
         "SS" => AttributeValue::Ss(map.next_value()?),
         "NS" => AttributeValue::Ns(map.next_value()?),
-        "BS" => AttributeValue::Bs(map.next_value::<Vec<Binary>>()?.into_iter().map(|binary| binary.0).collect()),
+        "BS" => {
+            AttributeValue::Bs(map.next_value::<Vec<Binary>>()?.into_iter().map(|binary| binary.0).collect())
+        }
         "M" => AttributeValue::M(map.next_value::<Attributes>()?.0),
-        "L" => AttributeValue::L(map.next_value::<Vec<Attribute>>()?.into_iter().map(|value| value.0).collect()),
+        "L" => {
+            AttributeValue::L(map.next_value::<Vec<Attribute>>()?.into_iter().map(|value| value.0).collect())
+        }
         _ => return Err(A::Error::custom("an unknown type")),
     })
 }

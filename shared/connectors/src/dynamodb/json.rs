@@ -77,7 +77,9 @@ fn value(raw: &RawValue, depth: usize) -> Result<AttributeValue, Unfit> {
         }
         Some(b'[') => {
             let members: Vec<&RawValue> = parse(text)?;
-            AttributeValue::L(members.into_iter().map(|member| value(member, depth + 1)).collect::<Result<_, _>>()?)
+            AttributeValue::L(
+                members.into_iter().map(|member| value(member, depth + 1)).collect::<Result<_, _>>()?,
+            )
         }
         Some(b'"') => AttributeValue::S(parse(text)?),
         Some(b't' | b'f') => AttributeValue::Bool(parse(text)?),

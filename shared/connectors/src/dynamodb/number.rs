@@ -52,7 +52,10 @@ impl Number {
         let plain_whole = whole == "0" || !whole.starts_with('0');
         let plain_fraction = !fraction.ends_with('0') && !body.ends_with('.');
         let signed = text.starts_with('-') == self.negative;
-        signed && plain_whole && plain_fraction && body.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        signed
+            && plain_whole
+            && plain_fraction
+            && body.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
     }
 }
 
@@ -106,7 +109,8 @@ fn same_value(left: &AttributeValue, right: &AttributeValue) -> bool {
 }
 
 fn same_number(left: &str, right: &str) -> bool {
-    left == right || matches!((Number::parse(left), Number::parse(right)), (Some(left), Some(right)) if left == right)
+    left == right
+        || matches!((Number::parse(left), Number::parse(right)), (Some(left), Some(right)) if left == right)
 }
 
 fn same_set<M: AsRef<[u8]>>(left: &[M], right: &[M]) -> bool {
@@ -127,7 +131,9 @@ mod tests {
     #[test]
     fn numbers_are_equal_however_they_are_written() {
         let number = |text: &str| Number::parse(text).unwrap();
-        for (left, right) in [("1.50", "1.5"), ("1e3", "1000"), ("-0", "0.000"), ("0.0012", "12E-4"), ("100", "1E+2")] {
+        for (left, right) in
+            [("1.50", "1.5"), ("1e3", "1000"), ("-0", "0.000"), ("0.0012", "12E-4"), ("100", "1E+2")]
+        {
             assert_eq!(number(left), number(right));
         }
         for (left, right) in [("1", "-1"), ("1", "10"), ("0.1", "0.01"), ("123", "124")] {

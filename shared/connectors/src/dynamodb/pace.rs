@@ -46,7 +46,11 @@ impl<C: Clock + Clone> Pace<C> {
 
     /// How long to wait, in bites that the limiter takes. Each bite is taken when its wait is over.
     fn dues(&self, units: f64) -> impl Iterator<Item = Duration> + '_ {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a call costs a few thousand units")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a call costs a few thousand units"
+        )]
         let mut left = if self.limiter.is_some() { units.ceil().max(0.0) as u32 } else { 0 };
         std::iter::from_fn(move || {
             let limiter = self.limiter.as_ref()?;

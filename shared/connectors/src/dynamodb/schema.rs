@@ -158,9 +158,12 @@ impl TableSchema {
     /// `TargetInvalid`, naming the stream, if it is none.
     pub(crate) fn of_stream(stream: &holdfast_vault::model::StreamInfo) -> Result<Self> {
         serde_json::from_value(stream.schema.clone()).map_err(|error| {
-            Error::new(Code::TargetInvalid, format!("stream {} has no usable table definition: {error}", stream.name))
-                .object(stream.name.clone())
-                .hint("restore into a table that exists already")
+            Error::new(
+                Code::TargetInvalid,
+                format!("stream {} has no usable table definition: {error}", stream.name),
+            )
+            .object(stream.name.clone())
+            .hint("restore into a table that exists already")
         })
     }
 
@@ -178,7 +181,10 @@ impl TableSchema {
                 key_schema: key
                     .iter()
                     .zip(["HASH", "RANGE"])
-                    .map(|(part, kind)| KeyElement { attribute_name: part.name.clone(), key_type: kind.to_owned() })
+                    .map(|(part, kind)| KeyElement {
+                        attribute_name: part.name.clone(),
+                        key_type: kind.to_owned(),
+                    })
                     .collect(),
                 billing_mode: "PAY_PER_REQUEST".to_owned(),
                 provisioned_throughput: None,
@@ -208,7 +214,10 @@ impl CreateTable {
             found.map(|attribute| attribute.attribute_type.clone()).unwrap_or_default()
         };
         key.into_iter()
-            .map(|element| KeyPart { name: element.attribute_name.clone(), kind: kind_of(&element.attribute_name) })
+            .map(|element| KeyPart {
+                name: element.attribute_name.clone(),
+                kind: kind_of(&element.attribute_name),
+            })
             .collect()
     }
 }

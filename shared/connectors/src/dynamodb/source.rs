@@ -66,7 +66,12 @@ impl DynamoDbSource {
         }
     }
 
-    async fn deliver(&self, items: &[super::item::Item], key: &[String], out: &mut dyn RecordSink) -> Result<Flow> {
+    async fn deliver(
+        &self,
+        items: &[super::item::Item],
+        key: &[String],
+        out: &mut dyn RecordSink,
+    ) -> Result<Flow> {
         let mut flow = Flow::More;
         let mut batch = RecordBatch::with_capacity(BATCH);
         let (mut key_bytes, mut value) = (Vec::new(), Vec::new());
@@ -120,11 +125,14 @@ impl Source for DynamoDbSource {
         from: Option<&Cursor>,
         out: &mut dyn RecordSink,
     ) -> Result<Option<Cursor>> {
-        let unusable = |what: &str| Error::new(Code::Internal, format!("{what} of {} is unusable", self.subject.what));
+        let unusable =
+            |what: &str| Error::new(Code::Internal, format!("{what} of {} is unusable", self.subject.what));
         let StreamKind::Records { key, .. } = &stream.shape else { return Err(unusable("the stream")) };
         let segment: Segment = Deserialize::deserialize(&range.0).map_err(|_| unusable("a range"))?;
         let mut start = match from {
-            Some(cursor) => Some(read_item(cursor.0.to_string().as_bytes()).map_err(|_| unusable("a cursor"))?),
+            Some(cursor) => {
+                Some(read_item(cursor.0.to_string().as_bytes()).map_err(|_| unusable("a cursor"))?)
+            }
             None => None,
         };
         loop {

@@ -1,7 +1,9 @@
 //! The table that a restore makes: created, waited for, given its settings, removed.
 
 use super::describe::{FILLED_BY, MADE_BY, definition, describe, point_in_time_recovery, tags, time_to_live};
-use super::schema::{Index, OnDemandThroughput, SseSpecification, TableSchema, Throughput, attributes, key_schema};
+use super::schema::{
+    Index, OnDemandThroughput, SseSpecification, TableSchema, Throughput, attributes, key_schema,
+};
 use crate::aws::{Subject, Tell, not_offered};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
@@ -64,7 +66,12 @@ impl Table {
     }
 
     /// The inner error is one that another encryption may cure.
-    async fn send_create(&self, schema: &TableSchema, sse: Option<SdkSse>, restore_id: &str) -> Result<Result<()>> {
+    async fn send_create(
+        &self,
+        schema: &TableSchema,
+        sse: Option<SdkSse>,
+        restore_id: &str,
+    ) -> Result<Result<()>> {
         let wanted = &schema.create_table;
         let indexes = |indexes: &[Index]| (!indexes.is_empty()).then(|| indexes.to_vec());
         let local = indexes(&wanted.local_secondary_indexes)
@@ -96,7 +103,9 @@ impl Table {
             .await;
         match sent {
             Ok(_) => Ok(Ok(())),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => Ok(Ok(())),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {
+                Ok(Ok(()))
+            }
             Err(error) => {
                 let fault = self.subject.fault("create", Tell::All, &error);
                 let curable = sse.is_some() && fault.code != Code::TargetThrottled && refused(&error);
@@ -206,7 +215,8 @@ impl Table {
 
     async fn settle_time_to_live(&self, schema: &TableSchema) -> Result<Option<Warning>> {
         let Some(attribute) = &schema.time_to_live else { return Ok(None) };
-        if time_to_live(&self.client, &self.name, &self.subject).await?.flatten().as_ref() == Some(attribute) {
+        if time_to_live(&self.client, &self.name, &self.subject).await?.flatten().as_ref() == Some(attribute)
+        {
             return Ok(None);
         }
         let wanted = TimeToLiveSpecification::builder()
@@ -214,8 +224,13 @@ impl Table {
             .attribute_name(attribute)
             .build()
             .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-        let answer =
-            self.client.update_time_to_live().table_name(&self.name).time_to_live_specification(wanted).send().await;
+        let answer = self
+            .client
+            .update_time_to_live()
+            .table_name(&self.name)
+            .time_to_live_specification(wanted)
+            .send()
+            .await;
         self.set("time to live", answer)
     }
 
@@ -246,7 +261,8 @@ impl Table {
         if now.stream_specification.as_ref() == Some(wanted) {
             return Ok(None);
         }
-        let answer = self.client.update_table().table_name(&self.name).stream_specification(wanted.to_sdk()?).send();
+        let answer =
+            self.client.update_table().table_name(&self.name).stream_specification(wanted.to_sdk()?).send();
         let warning = self.set("stream", answer.await)?;
         self.wait_active().await?;
         Ok(warning)
@@ -260,7 +276,8 @@ impl Table {
     }
 
     async fn protect(&self, on: bool) -> Result<Option<Warning>> {
-        let answer = self.client.update_table().table_name(&self.name).deletion_protection_enabled(on).send().await;
+        let answer =
+            self.client.update_table().table_name(&self.name).deletion_protection_enabled(on).send().await;
         let warning = self.set("deletion protection", answer)?;
         self.wait_active().await?;
         Ok(warning)
@@ -290,7 +307,11 @@ impl Table {
 }
 
 fn tag(name: &str, value: &str) -> Result<Tag> {
-    Tag::builder().key(name).value(value).build().map_err(|error| Error::new(Code::Internal, error.to_string()))
+    Tag::builder()
+        .key(name)
+        .value(value)
+        .build()
+        .map_err(|error| Error::new(Code::Internal, error.to_string()))
 }
 
 /// The key of another account, or of another region, cannot be used: then KMS's default key, then DynamoDB's own.
@@ -302,5 +323,8 @@ fn ways_to_encrypt(wanted: Option<&SseSpecification>) -> Vec<Option<SdkSse>> {
 
 /// Whether the endpoint understood a call and will not do it, however often it is asked.
 fn refused<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    matches!(error.code(), Some("ValidationException" | "InvalidParameterException" | "AccessDeniedException"))
+    matches!(
+        error.code(),
+        Some("ValidationException" | "InvalidParameterException" | "AccessDeniedException")
+    )
 }

@@ -72,7 +72,9 @@ impl DynamoDbTarget {
     fn stream<'a>(&self, order: &'a RestoreOrder) -> Result<&'a StreamInfo> {
         match order.streams.as_slice() {
             [stream] if matches!(stream.shape, StreamKind::Records { .. }) => Ok(stream),
-            [stream] => Err(self.invalid(format_args!("cannot hold stream {}, which is a file tree", stream.name))),
+            [stream] => {
+                Err(self.invalid(format_args!("cannot hold stream {}, which is a file tree", stream.name)))
+            }
             streams => Err(self
                 .invalid(format_args!("takes one record stream, not {}", streams.len()))
                 .hint("choose one with --stream")),
@@ -82,7 +84,9 @@ impl DynamoDbTarget {
     /// The table that the stream would have been made in; for JSON one with the stream's key.
     fn wanted(&self, stream: &StreamInfo) -> Result<TableSchema> {
         match &stream.shape {
-            StreamKind::Records { encoding: RecordEncoding::DynamodbJson, .. } => TableSchema::of_stream(stream),
+            StreamKind::Records { encoding: RecordEncoding::DynamodbJson, .. } => {
+                TableSchema::of_stream(stream)
+            }
             StreamKind::Records { encoding: RecordEncoding::Json, key } => {
                 Ok(TableSchema::plain(&self.json_key(stream, key)?))
             }
@@ -92,8 +96,12 @@ impl DynamoDbTarget {
 
     fn json_key(&self, stream: &StreamInfo, pointers: &[String]) -> Result<Vec<KeyPart>> {
         let unusable = || {
-            self.invalid(format_args!("cannot have the key of stream {}: {}", stream.name, pointers.join(", ")))
-                .hint("a table's key is one or two attributes of the record itself, such as /id")
+            self.invalid(format_args!(
+                "cannot have the key of stream {}: {}",
+                stream.name,
+                pointers.join(", ")
+            ))
+            .hint("a table's key is one or two attributes of the record itself, such as /id")
         };
         if pointers.is_empty() || pointers.len() > 2 {
             return Err(unusable());
@@ -112,7 +120,9 @@ impl DynamoDbTarget {
 
     async fn look(&self, order: &RestoreOrder) -> Result<Found> {
         let stream = self.stream(order)?;
-        let Some(table) = self.table.describe().await? else { return Ok(Found::Absent(self.wanted(stream)?)) };
+        let Some(table) = self.table.describe().await? else {
+            return Ok(Found::Absent(self.wanted(stream)?));
+        };
         match &table.table_status {
             None | Some(TableStatus::Active | TableStatus::Creating | TableStatus::Updating) => {}
             Some(status) => return Err(self.table.not_ready(status.as_str())),
@@ -120,7 +130,9 @@ impl DynamoDbTarget {
         self.check_key(stream, &table)?;
         let tags = self.table.tags(&table).await?;
         let of_this = |name: &str| tags.get(name).is_some_and(|id| *id == order.restore_id);
-        if let Some(other) = [MADE_BY, FILLED_BY].into_iter().find(|tag| tags.contains_key(*tag) && !of_this(tag)) {
+        if let Some(other) =
+            [MADE_BY, FILLED_BY].into_iter().find(|tag| tags.contains_key(*tag) && !of_this(tag))
+        {
             return Err(self
                 .invalid(format_args!("is being written by restore {}", tags[other]))
                 .hint("wait for that restore to end, or delete the table if it never will"));
@@ -139,7 +151,9 @@ impl DynamoDbTarget {
         let present = definition(table).key();
         // The type of a JSON key is what the table says.
         let typed = !matches!(stream.shape, StreamKind::Records { encoding: RecordEncoding::Json, .. });
-        let same = |(left, right): (&KeyPart, &KeyPart)| left.name == right.name && (!typed || left.kind == right.kind);
+        let same = |(left, right): (&KeyPart, &KeyPart)| {
+            left.name == right.name && (!typed || left.kind == right.kind)
+        };
         if wanted.len() == present.len() && wanted.iter().zip(&present).all(same) {
             return Ok(());
         }
@@ -157,7 +171,8 @@ impl DynamoDbTarget {
     }
 
     async fn is_empty(&self) -> Result<bool> {
-        let scan = self.table.client.scan().table_name(&self.table.name).limit(1).consistent_read(true).send();
+        let scan =
+            self.table.client.scan().table_name(&self.table.name).limit(1).consistent_read(true).send();
         let page = scan.await.map_err(|error| self.table.subject.fault("scan", Tell::NoValues, &error))?;
         Ok(page.items().is_empty() && page.last_evaluated_key.is_none())
     }
@@ -192,7 +207,12 @@ impl Target for DynamoDbTarget {
         }
     }
 
-    async fn write_records(&self, stream: &StreamInfo, _at: Position, batch: &RecordBatch) -> Result<Written> {
+    async fn write_records(
+        &self,
+        stream: &StreamInfo,
+        _at: Position,
+        batch: &RecordBatch,
+    ) -> Result<Written> {
         self.write(stream, batch).await
     }
 

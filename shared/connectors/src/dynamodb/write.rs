@@ -113,8 +113,12 @@ impl DynamoDbTarget {
                 .await;
             match answer {
                 Ok(answer) => {
-                    let units = answer.consumed_capacity().iter().filter_map(|table| table.capacity_units()).sum();
-                    requests = answer.unprocessed_items.and_then(|mut all| all.remove(&self.table.name)).unwrap_or_default();
+                    let units =
+                        answer.consumed_capacity().iter().filter_map(|table| table.capacity_units()).sum();
+                    requests = answer
+                        .unprocessed_items
+                        .and_then(|mut all| all.remove(&self.table.name))
+                        .unwrap_or_default();
                     self.pace.pay(units).await;
                 }
                 Err(error) => {
@@ -136,9 +140,12 @@ impl DynamoDbTarget {
     async fn back_off(&self, idle: u32) -> Result<()> {
         if idle > MOST_RETRIES {
             let what = &self.table.subject.what;
-            return Err(Error::new(Code::TargetThrottled, format!("{what} takes no more: {MOST_RETRIES} tries"))
-                .object(what.clone())
-                .hint("try again later, or raise the table's write capacity"));
+            return Err(Error::new(
+                Code::TargetThrottled,
+                format!("{what} takes no more: {MOST_RETRIES} tries"),
+            )
+            .object(what.clone())
+            .hint("try again later, or raise the table's write capacity"));
         }
         let longest = self.table.delays.retry.saturating_mul(1 << idle.min(16)).min(LONGEST_RETRY);
         tokio::time::sleep(Jitter::up_to(longest / 2) + longest / 2).await;
@@ -201,7 +208,8 @@ impl DynamoDbTarget {
         let mut idle = 0;
         loop {
             let asked = keys.len();
-            let wanted = KeysAndAttributes::builder().set_keys(Some(keys.clone())).consistent_read(true).build();
+            let wanted =
+                KeysAndAttributes::builder().set_keys(Some(keys.clone())).consistent_read(true).build();
             let wanted = wanted.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
             match self.table.client.batch_get_item().request_items(&self.table.name, wanted).send().await {
                 Ok(mut answer) => {
@@ -246,7 +254,9 @@ impl DynamoDbTarget {
         let mut done = Written::default();
         let error = match answer {
             Ok(answer) => {
-                self.pace.pay(answer.consumed_capacity().and_then(|used| used.capacity_units()).unwrap_or(0.0)).await;
+                self.pace
+                    .pay(answer.consumed_capacity().and_then(|used| used.capacity_units()).unwrap_or(0.0))
+                    .await;
                 done.written = 1;
                 done.bytes = incoming.bytes as u64;
                 return Ok(done);
@@ -261,7 +271,9 @@ impl DynamoDbTarget {
         });
         match refused {
             None => return Err(self.table.subject.fault("write", Tell::NoValues, &error)),
-            Some(refused) if refused.item().is_some_and(|item| same_item(item, &incoming.item)) => done.written = 1,
+            Some(refused) if refused.item().is_some_and(|item| same_item(item, &incoming.item)) => {
+                done.written = 1
+            }
             Some(_) => self.conflict(&mut done)?,
         }
         Ok(done)

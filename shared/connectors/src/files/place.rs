@@ -60,10 +60,10 @@ impl Places {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let known = open.iter().zip(names).take_while(|((known, _), name)| known == *name).count();
         open.truncate(known);
-        for index in known..names.len() {
+        for (index, name) in names.iter().enumerate().skip(known) {
             let parent = open.last().map_or(&self.root, |(_, directory)| directory);
             let directory = step(parent.as_fd(), index + 1)?;
-            open.push((names[index].to_vec(), Arc::new(directory)));
+            open.push((name.to_vec(), Arc::new(directory)));
         }
         Ok(Arc::clone(open.last().map_or(&self.root, |(_, directory)| directory)))
     }

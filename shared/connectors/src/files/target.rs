@@ -130,10 +130,9 @@ impl FilesTarget {
                     Stands::Directory(directory) => return Ok(directory),
                     Stands::Nothing => self.make_directory(site, parent, path, entry)?,
                     Stands::Link => {
-                        let text = "would go through a link that stands in the target";
-                        return Err(self
-                            .refused(&names.join(&b'/'), text)
-                            .hint("remove the link, or restore elsewhere"));
+                        let error =
+                            self.refused(&path.join(&b'/'), "is a link in the target and is not followed");
+                        return Err(error.hint("remove the link, or restore into a new directory"));
                     }
                     Stands::Other if site.workshop.staged => {
                         return Err(self.refused(&path.join(&b'/'), "is a directory and something else too"));

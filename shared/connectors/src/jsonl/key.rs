@@ -27,7 +27,7 @@ struct Child {
 
 /// Reads keys of one stream.
 #[derive(Debug)]
-pub(super) struct KeyReader {
+pub(crate) struct KeyReader {
     root: Node,
     parts: usize,
     /// Whether parts may be of any shape, as the values of DynamoDB's JSON are.
@@ -36,7 +36,7 @@ pub(super) struct KeyReader {
 
 /// Why a line has no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyFault {
+pub(crate) enum KeyFault {
     /// The text is not one JSON value; the column of the fault, counted in bytes from 1.
     Broken(usize),
     /// The part of the key, by its place among the pointers, is not there or no string, number or boolean.
@@ -45,7 +45,7 @@ pub(super) enum KeyFault {
 
 /// Room for the places of a key's parts in a line, used again for every line.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     line: usize,
     parts: Vec<Option<Range<usize>>>,
 }
@@ -55,7 +55,7 @@ impl KeyReader {
     ///
     /// # Errors
     /// As [`KeyReader::pointers`].
-    pub(super) fn new(encoding: RecordEncoding, key: &[String]) -> Result<Self> {
+    pub(crate) fn new(encoding: RecordEncoding, key: &[String]) -> Result<Self> {
         match encoding {
             RecordEncoding::Json => Self::pointers(key),
             RecordEncoding::DynamodbJson => {
@@ -72,7 +72,7 @@ impl KeyReader {
     ///
     /// # Errors
     /// `InvalidInput` where there is none, one is malformed, or two of them could never both be met.
-    pub(super) fn pointers(key: &[String]) -> Result<Self> {
+    pub(crate) fn pointers(key: &[String]) -> Result<Self> {
         let bad = |text: String, hint: &str| Error::new(Code::InvalidInput, text).object("key").hint(hint);
         if key.is_empty() {
             return Err(bad("key names no part of a record".to_owned(), "give JSON pointers, such as [/id]"));
@@ -92,7 +92,7 @@ impl KeyReader {
     }
 
     /// Appends the key of a line: the compact JSON array of its parts.
-    pub(super) fn read(&self, line: &str, found: &mut Found, key: &mut Vec<u8>) -> Result<(), KeyFault> {
+    pub(crate) fn read(&self, line: &str, found: &mut Found, key: &mut Vec<u8>) -> Result<(), KeyFault> {
         found.line = line.as_ptr().addr();
         found.parts.clear();
         found.parts.resize(self.parts, None);

@@ -9,5 +9,6 @@ mod merge;
 mod source;
 mod target;
 
+pub(crate) use key::{Found, KeyReader};
 pub use source::JsonlSource;
 pub use target::JsonlTarget;

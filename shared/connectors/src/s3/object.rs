@@ -92,7 +92,8 @@ fn length(length: Option<i64>) -> u64 {
 /// The user metadata that an entry gets as an object.
 pub(super) fn metadata(meta: &EntryMeta) -> HashMap<String, String> {
     let kept = meta.attributes.iter().filter_map(|(name, value)| Some((name.strip_prefix(META)?, value)));
-    let mut metadata: HashMap<String, String> = kept.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let mut metadata: HashMap<String, String> =
+        kept.map(|(name, value)| (name.to_owned(), value.clone())).collect();
     // An object's own time is the time of its writing, so only a file system's is worth keeping.
     if let Some(mode) = meta.mode {
         metadata.insert("holdfast-mode".to_owned(), format!("{mode:o}"));
@@ -181,7 +182,9 @@ mod tests {
     #[test]
     fn what_an_object_has_no_place_for_is_metadata() {
         let written: BTreeMap<_, _> =
-            metadata(&entry(EntryKind::Symlink { target: b"\xff".to_vec() }, &[("meta:own", "1")])).into_iter().collect();
+            metadata(&entry(EntryKind::Symlink { target: b"\xff".to_vec() }, &[("meta:own", "1")]))
+                .into_iter()
+                .collect();
         let wanted = [
             ("holdfast-kind", "symlink"),
             ("holdfast-mode", "644"),
@@ -195,6 +198,8 @@ mod tests {
     #[test]
     fn nothing_is_restored_into_an_archive() {
         let class = |class: &str| storage_class(&entry(EntryKind::File, &[("storage-class", class)]));
-        assert!(class("STANDARD_IA").is_some() && class("DEEP_ARCHIVE").is_none() && class("GLACIER").is_none());
+        assert!(
+            class("STANDARD_IA").is_some() && class("DEEP_ARCHIVE").is_none() && class("GLACIER").is_none()
+        );
     }
 }

@@ -40,7 +40,10 @@ pub(super) struct TagsTold {
 /// An object on its way.
 pub(super) enum Fetched {
     /// All of it, in one answer.
-    Whole { head: Head, body: Bytes },
+    Whole {
+        head: Head,
+        body: Bytes,
+    },
     /// All but its content.
     Headed(Head),
     /// Nothing yet: it is too large to wait in memory.
@@ -92,7 +95,9 @@ impl Bucket {
     pub(super) async fn head(&self, key: &str) -> Result<Option<Head>> {
         match self.client.head_object().bucket(&self.name).key(key).send().await {
             Ok(answer) => Ok(Some(Head::of_head(&answer))),
-            Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => Ok(None),
+            Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => {
+                Ok(None)
+            }
             Err(error) => Err(self.subject.fault("read an object of", Tell::NoValues, &error)),
         }
     }
@@ -102,8 +107,11 @@ impl Bucket {
             match self.client.get_object_tagging().bucket(&self.name).key(key).send().await {
                 Ok(answer) => head.add_tags(answer.tag_set.into_iter().map(|tag| (tag.key, tag.value))),
                 Err(error) if not_offered(&error) => self.tags.denied.store(true, Ordering::Relaxed),
-                Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => {}
-                Err(error) => return Err(self.subject.fault("read the tags of an object of", Tell::NoValues, &error)),
+                Err(error)
+                    if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => {}
+                Err(error) => {
+                    return Err(self.subject.fault("read the tags of an object of", Tell::NoValues, &error));
+                }
             }
         }
         Ok(head)
@@ -187,7 +195,10 @@ impl Bucket {
         if self.tags.denied.load(Ordering::Relaxed) && !self.tags.told.swap(true, Ordering::Relaxed) {
             out.warn(Warning::new(
                 "TagsUnread",
-                format!("the tags of objects of {} could not be read and are not backed up", self.subject.what),
+                format!(
+                    "the tags of objects of {} could not be read and are not backed up",
+                    self.subject.what
+                ),
             ));
         }
     }
@@ -212,7 +223,9 @@ impl Bucket {
                 Poured::Changed => out.abandon(),
             }
         }
-        Err(self.object_fault(key, Code::SourceChanged, "changed while it was read").hint("back it up when it is quiet"))
+        Err(self
+            .object_fault(key, Code::SourceChanged, "changed while it was read")
+            .hint("back it up when it is quiet"))
     }
 
     /// Reads some bytes of a large object; all of its ranges must be of the version that was listed.
@@ -225,7 +238,8 @@ impl Bucket {
         out: &mut dyn TreeSink,
     ) -> Result<()> {
         let changed = || {
-            self.object_fault(key, Code::SourceChanged, "changed since it was listed").hint("back it up again")
+            self.object_fault(key, Code::SourceChanged, "changed since it was listed")
+                .hint("back it up again")
         };
         let span = (part.offset, part.offset + part.length);
         let Got::Answer(answer) = self.get(key, Some(span), etag).await? else { return Err(changed()) };

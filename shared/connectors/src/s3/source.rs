@@ -64,7 +64,8 @@ impl S3Source {
             let all = page.len();
             let wanted: Vec<_> = page.into_iter().take_while(|object| object.key.as_str() <= until).collect();
             let last_page = wanted.len() < all || wanted.last().is_some_and(|object| object.key == until);
-            let fetches: Vec<_> = wanted.into_iter().map(|object| self.bucket.fetch(object, &known)).collect();
+            let fetches: Vec<_> =
+                wanted.into_iter().map(|object| self.bucket.fetch(object, &known)).collect();
             let mut fetches = stream::iter(fetches).buffered(AHEAD);
             while let Some(fetched) = fetches.next().await {
                 let (key, fetched) = fetched?;
@@ -205,9 +206,12 @@ impl Pages<'_> {
         let objects: Vec<_> = page.contents.unwrap_or_default().into_iter().filter_map(listed).collect();
         for object in &objects {
             if self.after.as_ref().is_some_and(|after| object.key <= *after) {
-                return Err(Error::new(Code::SourceInvalid, format!("{} is not listed in order", subject.what))
-                    .object(subject.what.clone())
-                    .hint("directory buckets cannot be backed up"));
+                return Err(Error::new(
+                    Code::SourceInvalid,
+                    format!("{} is not listed in order", subject.what),
+                )
+                .object(subject.what.clone())
+                .hint("directory buckets cannot be backed up"));
             }
             self.after = Some(object.key.clone());
         }
@@ -223,5 +227,8 @@ fn listed(object: Object) -> Option<Listed> {
 
 /// A key that is the prefix itself has no path of its own.
 pub(super) fn skipped(key: &str) -> Warning {
-    Warning::new("PrefixObjectSkipped", format!("the object {key:?} has no name behind the prefix and is not backed up"))
+    Warning::new(
+        "PrefixObjectSkipped",
+        format!("the object {key:?} has no name behind the prefix and is not backed up"),
+    )
 }

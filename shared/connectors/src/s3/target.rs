@@ -123,7 +123,10 @@ impl S3Target {
 
     async fn unmark(&self, order: &RestoreOrder) -> Result<()> {
         let delete = self.client.delete_object().bucket(&self.bucket).key(self.marker(order)).send();
-        delete.await.map(|_| ()).map_err(|error| self.subject.fault("delete an object of", Tell::NoValues, &error))
+        delete
+            .await
+            .map(|_| ())
+            .map_err(|error| self.subject.fault("delete an object of", Tell::NoValues, &error))
     }
 
     /// What stands at a key, compared with an entry of this size and content.
@@ -133,7 +136,9 @@ impl S3Target {
             // An object whose key ends with `/` is that directory, whatever made it.
             EntryKind::Directory => true,
             EntryKind::Symlink { .. } => {
-                let target = |metadata: &std::collections::HashMap<String, String>| metadata.get("holdfast-target").cloned();
+                let target = |metadata: &std::collections::HashMap<String, String>| {
+                    metadata.get("holdfast-target").cloned()
+                };
                 head.metadata().and_then(target) == target(&metadata(meta))
             }
             EntryKind::File if head.content_length() != i64::try_from(meta.size).ok() => false,
@@ -152,7 +157,10 @@ impl S3Target {
         let mut hash = Sha256::new();
         while let Some(bytes) = body.next().await {
             let bytes = bytes.map_err(|error| {
-                Error::new(Code::TargetUnavailable, format!("cannot read an object of {}: {error}", self.subject.what))
+                Error::new(
+                    Code::TargetUnavailable,
+                    format!("cannot read an object of {}: {error}", self.subject.what),
+                )
             })?;
             hash.update(&bytes);
         }
@@ -199,7 +207,14 @@ impl S3Target {
     }
 
     /// Writes an object in one request; `false` if one is there, or is being written, and none may be.
-    async fn put(&self, key: &str, meta: &EntryMeta, body: Bytes, hash: &Hash, if_absent: bool) -> Result<bool> {
+    async fn put(
+        &self,
+        key: &str,
+        meta: &EntryMeta,
+        body: Bytes,
+        hash: &Hash,
+        if_absent: bool,
+    ) -> Result<bool> {
         let put = described!(self.client.put_object(), meta)
             .bucket(&self.bucket)
             .key(key)
@@ -216,7 +231,8 @@ impl S3Target {
     async fn write_large(&self, key: &str, meta: &EntryMeta, content: &mut dyn Content) -> Result<Written> {
         let overwrite = self.on_conflict == OnConflict::Overwrite;
         let head = self.head(key).await?;
-        let same_size = head.as_ref().is_some_and(|head| head.content_length() == i64::try_from(meta.size).ok());
+        let same_size =
+            head.as_ref().is_some_and(|head| head.content_length() == i64::try_from(meta.size).ok());
         let there = if same_size { self.hash_of(key).await? } else { None };
         let written = Written { written: 1, conflicts: 0, bytes: meta.size };
         if head.is_some() && !overwrite {
@@ -281,8 +297,15 @@ impl Target for S3Target {
     async fn prepare(&self, order: &RestoreOrder) -> Result<()> {
         self.check(order).await?;
         if self.on_conflict == OnConflict::Fail {
-            let put = self.client.put_object().bucket(&self.bucket).key(self.marker(order)).body(ByteStream::default());
-            put.send().await.map_err(|error| self.subject.fault("write an object of", Tell::NoValues, &error))?;
+            let put = self
+                .client
+                .put_object()
+                .bucket(&self.bucket)
+                .key(self.marker(order))
+                .body(ByteStream::default());
+            put.send()
+                .await
+                .map_err(|error| self.subject.fault("write an object of", Tell::NoValues, &error))?;
         }
         Ok(())
     }

@@ -119,7 +119,13 @@ impl S3Target {
             .build())
     }
 
-    async fn complete(&self, key: &str, id: &str, parts: Vec<CompletedPart>, if_absent: bool) -> Result<bool> {
+    async fn complete(
+        &self,
+        key: &str,
+        id: &str,
+        parts: Vec<CompletedPart>,
+        if_absent: bool,
+    ) -> Result<bool> {
         let completed = self
             .client
             .complete_multipart_upload()

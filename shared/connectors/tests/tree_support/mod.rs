@@ -14,17 +14,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A small generator of numbers, so that a test's whims can be repeated.
-pub struct Whim(pub u64);
+pub(crate) struct Whim(pub(crate) u64);
 
 impl Whim {
-    pub fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % limit.max(1)
     }
 
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let other = usize::try_from(self.below(last as u64 + 1)).unwrap();
             items.swap(last, other);
@@ -33,7 +33,7 @@ impl Whim {
 }
 
 #[derive(Default)]
-pub struct Ranges(pub Vec<SourceRange>);
+pub(crate) struct Ranges(pub(crate) Vec<SourceRange>);
 
 #[async_trait]
 impl RangeSink for Ranges {
@@ -49,18 +49,18 @@ type Hook = Box<dyn FnMut(&[u8]) + Send>;
 
 /// Keeps a tree and holds the source to its order.
 #[derive(Default)]
-pub struct Memory {
-    pub entries: BTreeMap<Vec<u8>, (EntryMeta, Vec<u8>)>,
-    pub warnings: Vec<Warning>,
-    pub abandoned: usize,
+pub(crate) struct Memory {
+    pub(crate) entries: BTreeMap<Vec<u8>, (EntryMeta, Vec<u8>)>,
+    pub(crate) warnings: Vec<Warning>,
+    pub(crate) abandoned: usize,
     /// Called with the path of each entry that begins, and of each piece that is written.
-    pub on_begin: Option<Hook>,
-    pub on_write: Option<Hook>,
+    pub(crate) on_begin: Option<Hook>,
+    pub(crate) on_write: Option<Hook>,
     /// Says `Enough` now and then.
-    pub whim: Option<Whim>,
-    pub known: Option<Vec<u8>>,
-    open: Option<(EntryMeta, Part, Vec<u8>)>,
-    last: Option<(Vec<u8>, u64)>,
+    pub(crate) whim: Option<Whim>,
+    pub(crate) known: Option<Vec<u8>>,
+    pub(crate) open: Option<(EntryMeta, Part, Vec<u8>)>,
+    pub(crate) last: Option<(Vec<u8>, u64)>,
 }
 
 #[async_trait]
@@ -118,14 +118,14 @@ impl TreeSink for Memory {
     }
 }
 
-pub async fn cut(source: &dyn Source, bytes: u64, entries: u64) -> Result<Vec<SourceRange>> {
+pub(crate) async fn cut(source: &dyn Source, bytes: u64, entries: u64) -> Result<Vec<SourceRange>> {
     let streams = source.streams().await?;
     let mut ranges = Ranges::default();
     source.cut(&streams[0], &Sizing { bytes, entries, workers: 2 }, &mut ranges).await?;
     Ok(ranges.0)
 }
 
-pub async fn read(source: &dyn Source, ranges: &[SourceRange], sink: &mut Memory) -> Result<()> {
+pub(crate) async fn read(source: &dyn Source, ranges: &[SourceRange], sink: &mut Memory) -> Result<()> {
     let streams = source.streams().await?;
     for range in ranges {
         let mut from: Option<Cursor> = None;
@@ -140,7 +140,7 @@ pub async fn read(source: &dyn Source, ranges: &[SourceRange], sink: &mut Memory
 }
 
 /// All of a directory, in ranges so large that there is one.
-pub async fn read_whole(path: &Path, sink: &mut Memory) -> Result<()> {
+pub(crate) async fn read_whole(path: &Path, sink: &mut Memory) -> Result<()> {
     let source = holdfast_connectors::files::FilesSource::new(path);
     let ranges = cut(&source, u64::MAX, u64::MAX).await?;
     read(&source, &ranges, sink).await
@@ -148,14 +148,14 @@ pub async fn read_whole(path: &Path, sink: &mut Memory) -> Result<()> {
 
 /// What a tree holds, seen with the standard library alone.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub kind: &'static str,
-    pub mode: u32,
-    pub mtime: (i64, i64),
-    pub content: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) kind: &'static str,
+    pub(crate) mode: u32,
+    pub(crate) mtime: (i64, i64),
+    pub(crate) content: Vec<u8>,
 }
 
-pub fn look(root: &Path) -> BTreeMap<Vec<u8>, Seen> {
+pub(crate) fn look(root: &Path) -> BTreeMap<Vec<u8>, Seen> {
     let mut seen = BTreeMap::new();
     let mut waiting = vec![root.to_owned()];
     while let Some(directory) = waiting.pop() {
@@ -179,18 +179,18 @@ pub fn look(root: &Path) -> BTreeMap<Vec<u8>, Seen> {
 }
 
 /// Content in pieces, ended by a failure where one is given.
-pub struct Pieces {
+pub(crate) struct Pieces {
     pieces: VecDeque<Bytes>,
     failure: Option<Error>,
 }
 
 impl Pieces {
-    pub fn of(content: &[u8], piece: usize) -> Self {
+    pub(crate) fn of(content: &[u8], piece: usize) -> Self {
         let pieces = content.chunks(piece.max(1)).map(Bytes::copy_from_slice).collect();
         Self { pieces, failure: None }
     }
 
-    pub fn then(mut self, failure: Error) -> Self {
+    pub(crate) fn then(mut self, failure: Error) -> Self {
         self.failure = Some(failure);
         self
     }
@@ -210,15 +210,15 @@ impl Content for Pieces {
     }
 }
 
-pub fn tree(name: &str) -> StreamInfo {
+pub(crate) fn tree(name: &str) -> StreamInfo {
     StreamInfo { name: name.into(), shape: StreamKind::Tree, schema: serde_json::Value::Null }
 }
 
-pub fn order(on_conflict: OnConflict, streams: &[StreamInfo]) -> RestoreOrder {
+pub(crate) fn order(on_conflict: OnConflict, streams: &[StreamInfo]) -> RestoreOrder {
     RestoreOrder { restore_id: "01RESTORE".into(), on_conflict, streams: streams.to_vec(), partial: false }
 }
 
-pub fn file(path: &[u8], content: &[u8]) -> EntryMeta {
+pub(crate) fn file(path: &[u8], content: &[u8]) -> EntryMeta {
     EntryMeta {
         path: path.to_vec(),
         kind: EntryKind::File,
@@ -229,10 +229,10 @@ pub fn file(path: &[u8], content: &[u8]) -> EntryMeta {
     }
 }
 
-pub fn directory(path: &[u8], mode: u32) -> EntryMeta {
+pub(crate) fn directory(path: &[u8], mode: u32) -> EntryMeta {
     EntryMeta { kind: EntryKind::Directory, size: 0, mode: Some(mode), ..file(path, b"") }
 }
 
-pub fn link(path: &[u8], target: &[u8]) -> EntryMeta {
+pub(crate) fn link(path: &[u8], target: &[u8]) -> EntryMeta {
     EntryMeta { kind: EntryKind::Symlink { target: target.to_vec() }, ..file(path, b"") }
 }

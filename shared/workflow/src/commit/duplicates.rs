@@ -30,7 +30,7 @@ struct Row {
 ///
 /// # Errors
 /// `SourceInvalid` naming both places, or what reading the index objects gives.
-pub async fn check(services: &Services, detail: &BackupDetail, manifest: &Arc<Manifest>) -> Result<()> {
+pub(super) async fn check(services: &Services, detail: &BackupDetail, manifest: &Arc<Manifest>) -> Result<()> {
     let mut reader = PackReader::new(&services.vault, manifest, Fetch::Blocks);
     for stream in &manifest.streams {
         let runs = state_tables(&mut reader, stream).await?;

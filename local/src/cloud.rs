@@ -1,0 +1,241 @@
+//! The embedded cloud as a whole: opens a home, ends what was left, runs backups and restores.
+
+use crate::asl::{self, ExecutionOutcome, Interpreter, Ports, StateMachine, WallTime};
+use crate::clients::HomeClients;
+use crate::dynamodb::EmbeddedDynamoDb;
+use crate::functions::{Functions, substitutions};
+use crate::home::Home;
+use crate::journal::{Entry, Journal};
+use holdfast_common::clock::{Clock, Ids, RandomIds, SystemClock};
+use holdfast_common::jobs::{BackupType, Job, JobChange, JobStore, Status};
+use holdfast_common::storage::DirectoryStorage;
+use holdfast_vault::crypto::SecretKey;
+use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::read::Vault;
+use holdfast_vault::read::vault::WrappingKey;
+use holdfast_vault::storage::Storage;
+use holdfast_workflow::events::{
+    BackupInput, Caught, Execution, FailEvent, RestoreRequest, VerifyAnswer, VerifyEvent,
+};
+use holdfast_workflow::{Services, WorkLimits, fail, handler, restore, verify};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+
+const BACKUP: &str = include_str!("../../infra/statemachines/backup.asl.json");
+const RESTORE: &str = include_str!("../../infra/statemachines/restore.asl.json");
+/// The job table of a home.
+const JOB_TABLE: &str = "holdfast-jobs";
+
+/// How the embedded cloud works.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether to make a home where there is none.
+    pub create: bool,
+    /// Tasks at work at a time.
+    pub workers: usize,
+    /// How much one call does.
+    pub limits: WorkLimits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { create: false, workers, limits: WorkLimits::default() }
+    }
+}
+
+/// An open home with everything that works on it.
+pub struct Cloud {
+    home: Arc<Home>,
+    services: Services,
+    functions: Functions,
+    interpreter: Interpreter,
+    backup: StateMachine,
+    restore: StateMachine,
+    journal: Journal,
+    ids: Arc<dyn Ids>,
+    tables: EmbeddedDynamoDb,
+}
+
+impl Cloud {
+    /// Opens a home, and ends the jobs that a killed process left.
+    ///
+    /// # Errors
+    /// `HomeInUse`, `HomeInvalid`, `KeyWrong`, or what storage and state give.
+    pub async fn open(path: &Path, options: Options) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::open_with(path, options, clock.clone(), Arc::new(RandomIds::new(clock))).await
+    }
+
+    /// As [`Cloud::open`], with a clock and ids of the caller's.
+    ///
+    /// # Errors
+    /// As [`Cloud::open`].
+    pub async fn open_with(
+        path: &Path,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<Self> {
+        let home = Arc::new(Home::open(path, options.create)?);
+        let vault = open_vault(&home).await?;
+        let staging: Arc<dyn Storage> = Arc::new(DirectoryStorage::open(home.path().join("staging"))?);
+        let state = EmbeddedDynamoDb::open(&home.path().join("state.db"))?;
+        let tables = EmbeddedDynamoDb::open(&home.path().join("tables.db"))?;
+        let jobs = JobStore::new(state.client(), JOB_TABLE, clock.clone());
+        jobs.create_table_if_missing().await?;
+        let clients = Arc::new(HomeClients::new(tables.clone()));
+        let services = Services { jobs, vault, staging, clients, clock, limits: options.limits };
+        let functions = Functions::new(services.clone(), home.clone());
+        let ports = Ports {
+            tasks: Arc::new(functions.clone()),
+            objects: Arc::new(functions.clone()),
+            time: Arc::new(WallTime),
+            observer: Arc::new(()),
+        };
+        let limits = asl::Options { max_concurrency: options.workers, ..asl::Options::default() };
+        let cloud = Self {
+            journal: home.journal(),
+            home,
+            services,
+            functions,
+            interpreter: Interpreter::new(ports, limits),
+            backup: StateMachine::load("backup", BACKUP, &substitutions())?,
+            restore: StateMachine::load("restore", RESTORE, &substitutions())?,
+            ids,
+            tables,
+        };
+        cloud.end_interrupted().await?;
+        Ok(cloud)
+    }
+
+    /// What the steps work with.
+    #[must_use]
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The tables of the embedded DynamoDB, under the endpoint `embedded`.
+    #[must_use]
+    pub fn tables(&self) -> aws_sdk_dynamodb::Client {
+        self.tables.client()
+    }
+
+    /// The home.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The handlers, to be called by hand.
+    #[must_use]
+    pub fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    /// An id for a new job.
+    #[must_use]
+    pub fn new_id(&self) -> String {
+        self.ids.next()
+    }
+
+    /// Backs up a resource under an id of [`Cloud::new_id`], and returns the job as it ended.
+    ///
+    /// # Errors
+    /// Why the backup did not complete.
+    pub async fn run_backup(&self, id: &str, resource: &str, backup_type: Option<BackupType>) -> Result<Job> {
+        // A name that is unknown is told before a job is made of it.
+        self.services.jobs.resource(resource).await?;
+        let input = BackupInput { resource: resource.to_owned(), backup_type };
+        self.run(&self.backup, id, handler::encode(&input)?).await
+    }
+
+    /// Restores under an id of [`Cloud::new_id`], and returns the job as it ended.
+    ///
+    /// # Errors
+    /// Why the restore did not complete.
+    pub async fn run_restore(&self, id: &str, request: &RestoreRequest) -> Result<Job> {
+        restore::dry_run(&self.services, id, request).await?;
+        restore::request(&self.services, id, request).await?;
+        self.run(&self.restore, id, json!({ "restore": id })).await
+    }
+
+    /// Verifies a backup to the end.
+    ///
+    /// # Errors
+    /// What kept it from looking; damage is in the answer.
+    pub async fn run_verify(&self, id: &str, level: &str) -> Result<VerifyAnswer> {
+        let mut event = VerifyEvent { job: id.to_owned(), level: Some(level.to_owned()), progress: None };
+        loop {
+            let answer = verify::verify(&self.services, &event).await?;
+            if !answer.more {
+                return Ok(answer);
+            }
+            event.progress = Some(answer.progress);
+        }
+    }
+
+    /// Cancels a job; its execution ends before its next step.
+    ///
+    /// # Errors
+    /// `JobUnknown`, or `JobState` if it has ended.
+    pub async fn cancel(&self, id: &str) -> Result<Job> {
+        let from = [Status::Pending, Status::Running];
+        self.services.jobs.transition(id, &from, Status::Cancelled, JobChange::default()).await
+    }
+
+    async fn run(&self, machine: &StateMachine, id: &str, input: Value) -> Result<Job> {
+        let started_at = format!("{:.3}", self.services.clock.now());
+        self.journal.begin(&Entry {
+            machine: machine.name().to_owned(),
+            execution: id.to_owned(),
+            started_at,
+            input: input.clone(),
+        })?;
+        let outcome = self.interpreter.start(machine, id, input).outcome().await;
+        self.journal.end(id)?;
+        let job = self.services.jobs.job(id).await?;
+        match job.status {
+            Status::Completed => Ok(job),
+            Status::Cancelled => Err(Error::new(Code::Cancelled, format!("{} {id} was cancelled", job.kind)).object(id)),
+            _ => Err(why(&job, &outcome)),
+        }
+    }
+
+    /// Ends the executions of a process that was killed. They are failed rather than resumed: a restart that quietly
+    /// works for hours surprises, and a new backup takes up nothing of the old one.
+    async fn end_interrupted(&self) -> Result<()> {
+        for entry in self.journal.unfinished()? {
+            let event = FailEvent {
+                execution: Execution { execution: entry.execution.clone(), started_at: entry.started_at },
+                input: entry.input,
+                error: Caught {
+                    error: Code::Interrupted.to_string(),
+                    cause: "the process ended before the job did".to_owned(),
+                },
+            };
+            fail::fail(&self.services, &event).await?;
+            self.journal.end(&entry.execution)?;
+        }
+        Ok(())
+    }
+}
+
+async fn open_vault(home: &Home) -> Result<Vault> {
+    let key = home.key()?;
+    let storage: Arc<dyn Storage> = Arc::new(DirectoryStorage::open(home.path().join("vault"))?);
+    let wrapping = WrappingKey { id: key.id().to_owned(), secret: SecretKey::new(*key.secret()) };
+    Vault::create(storage, &wrapping).await
+}
+
+/// Why a job failed, out of its row, or out of its execution where it has none.
+fn why(job: &Job, outcome: &ExecutionOutcome) -> Error {
+    let Some(error) = &job.error else {
+        return Error::new(Code::Internal, format!("{} {} ended as {:?}", job.kind, job.id, outcome)).object(&job.id);
+    };
+    let code = Code::ALL.iter().copied().find(|code| code.as_str() == error.code).unwrap_or(Code::Internal);
+    let mut told = Error::new(code, error.message.clone()).object(&job.id);
+    told.hint.clone_from(&error.hint);
+    told
+}
