@@ -80,7 +80,7 @@ impl Cloud {
     ) -> Result<Self> {
         let home = Arc::new(Home::open(path, options.create)?);
         let vault = open_vault(&home).await?;
-        let staging: Arc<dyn Storage> = Arc::new(DirectoryStorage::open(home.path().join("staging"))?);
+        let staging: Arc<dyn Storage> = Arc::new(DirectoryStorage::open(&home.path().join("staging"))?);
         let state = EmbeddedDynamoDb::open(&home.path().join("state.db"))?;
         let tables = EmbeddedDynamoDb::open(&home.path().join("tables.db"))?;
         let jobs = JobStore::new(state.client(), JOB_TABLE, clock.clone());
@@ -224,8 +224,8 @@ impl Cloud {
 
 async fn open_vault(home: &Home) -> Result<Vault> {
     let key = home.key()?;
-    let storage: Arc<dyn Storage> = Arc::new(DirectoryStorage::open(home.path().join("vault"))?);
-    let wrapping = WrappingKey { id: key.id().to_owned(), secret: SecretKey::new(*key.secret()) };
+    let storage: Arc<dyn Storage> = Arc::new(DirectoryStorage::open(&home.path().join("vault"))?);
+    let wrapping = WrappingKey { id: key.id_text(), secret: SecretKey::new(*key.secret()) };
     Vault::create(storage, &wrapping).await
 }
 

@@ -128,12 +128,15 @@ fn classify(name: &str, status: Option<u16>) -> Kind {
         | "Throttling"
         | "ThrottlingException"
         | "TooManyRequestsException" => Kind::Throttled,
+        "ContinuousBackupsUnavailableException" | "OperationAborted" | "ResourceInUseException" => {
+            Kind::Unavailable
+        }
         _ => match status {
             // A redirect leads to the bucket's own region.
             Some(301 | 307 | 404) => Kind::Missing,
             Some(401 | 403) => Kind::Denied,
             Some(429 | 503) => Kind::Throttled,
-            Some(408) => Kind::Unavailable,
+            Some(408 | 409) => Kind::Unavailable,
             Some(400..=499) => Kind::Invalid,
             _ => Kind::Unavailable,
         },

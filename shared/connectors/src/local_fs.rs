@@ -118,4 +118,16 @@ mod tests {
         assert_eq!(printable(b"caf\xc3\xa9/a b"), "café/a b");
         assert_eq!(printable(b"a\nb\xff\x1b[0m\\"), "a\\nb\\xff\\u{1b}[0m\\\\");
     }
+
+    #[test]
+    fn failures_say_whose_they_are_and_what_to_do() {
+        let full = target_error("write", "files:/to", "/to/x", Errno::NOSPC);
+        assert_eq!((full.code, full.object.as_deref()), (Code::StorageFull, Some("files:/to")));
+        let denied = target_error("write", "files:/to", "/to/x", Errno::ACCESS);
+        assert_eq!(denied.code, Code::TargetDenied);
+        assert_eq!(denied.message, "files:/to: cannot write /to/x: permission denied");
+        let broken = source_error("read", "/from/x", Errno::IO);
+        assert_eq!((broken.code, broken.object.as_deref()), (Code::SourceUnavailable, Some("/from/x")));
+        assert!(full.hint.is_some() && denied.hint.is_some() && broken.hint.is_some());
+    }
 }

@@ -1,5 +1,7 @@
 //! The `dynamodb` source and target, against a DynamoDB server on the loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod aws;
 
 use aws::{Ranges, Records, answer, dynamodb, dynamodb_at, dynamodb_server};
@@ -125,8 +127,8 @@ async fn backup(client: &Client, table: &str) -> (StreamInfo, Table) {
     for range in ranges.0 {
         assert_eq!(source.read_records(&stream, &range, None, &mut records).await.unwrap(), None);
     }
-    assert_eq!(records.seen, records.records.len(), "no record comes twice");
-    (stream, records.records)
+    assert_eq!(records.seen, records.kept.len(), "no record comes twice");
+    (stream, records.kept)
 }
 
 fn batch(records: &Table) -> RecordBatch {
@@ -163,13 +165,12 @@ fn every_type() -> Item {
         ("small", number("0.00000000000000000000000000000000000012345678901234567890123456789012345678")),
         ("empty", text("")),
         ("odd", text("\u{0}\u{1f}\"\\/\u{7f}é\u{1F600}\u{2028}")),
-        ("", text("a name may be empty inside a map only")),
         ("bytes", AttributeValue::B(Blob::new([0, 255, 62, 63]))),
         ("no bytes", AttributeValue::B(Blob::new([]))),
         ("yes", AttributeValue::Bool(true)),
         ("no", AttributeValue::Bool(false)),
         ("null", AttributeValue::Null(true)),
-        ("texts", AttributeValue::Ss(vec!["z".into(), "".into(), "B".into(), "a".into()])),
+        ("texts", AttributeValue::Ss(vec!["z".into(), String::new(), "B".into(), "a".into()])),
         ("numbers", AttributeValue::Ns(vec!["10".into(), "9".into(), "-1".into(), "1.5".into()])),
         ("blobs", AttributeValue::Bs(vec![Blob::new([255]), Blob::new([0]), Blob::new([])])),
         (
@@ -187,10 +188,8 @@ fn every_type() -> Item {
 async fn every_attribute_type_and_the_table_come_back() {
     let client = dynamodb().await;
     full_table(&client, "orders").await;
-    let mut every = every_type();
-    every.remove("");
     let large = item([("id", text("large")), ("at", number("1")), ("data", text(&"x".repeat(409_500)))]);
-    put_all(&client, "orders", vec![every, large]).await;
+    put_all(&client, "orders", vec![every_type(), large]).await;
     let (stream, records) = backup(&client, "orders").await;
     assert_eq!(records.len(), 2);
     let key = br#"[{"S":"every type"},{"N":"-12345678901234567890123456789012345678"}]"#;
@@ -205,27 +204,27 @@ async fn every_attribute_type_and_the_table_come_back() {
         assert!(value.contains(part), "{part} is not in {value}");
     }
 
-    let target = target(&client, "copy", OnConflict::Fail);
+    let copy = target(&client, "copy", OnConflict::Fail);
     let order = order("r1", OnConflict::Fail, &stream);
-    target.prepare(&order).await.unwrap();
-    target.write_records(&stream, Position::default(), &batch(&records)).await.unwrap();
-    let warnings = target.finish(&order).await.unwrap();
+    copy.prepare(&order).await.unwrap();
+    copy.write_records(&stream, Position::default(), &batch(&records)).await.unwrap();
+    let warnings = copy.finish(&order).await.unwrap();
     let told: Vec<_> =
         warnings.iter().map(|warning| (warning.code.as_str(), warning.message.as_str())).collect();
     let unread = "table copy: continuous backups: not restored: the backup does not hold them";
     assert_eq!(told, [("SettingNotRestored", unread)], "the server has no continuous backups to read");
 
-    let (copied, copies) = backup(&client, "copy").await;
-    assert_eq!(copies, records);
-    assert_eq!(copied.schema, stream.schema);
-    assert_eq!(copied.shape, stream.shape);
+    let (again, items) = backup(&client, "copy").await;
+    assert_eq!(items, records);
+    assert_eq!(again.schema, stream.schema);
+    assert_eq!(again.shape, stream.shape);
     let schema = serde_json::to_string(&stream.schema).unwrap();
     for part in
         ["by-mail", "by-day", "expires", "NEW_AND_OLD_IMAGES", "team", r#""unread":["continuous_backups"]"#]
     {
         assert!(schema.contains(part), "{part} is not in {schema}");
     }
-    assert_eq!(target.finish(&order).await.unwrap(), [], "a repeat finds all done");
+    assert_eq!(copy.finish(&order).await.unwrap(), [], "a repeat finds all done");
 }
 
 #[tokio::test]
@@ -248,12 +247,12 @@ async fn segments_and_cursors_together_give_each_item_once() {
         calls += aws::read_records(&source, &stream, range, &mut records).await;
     }
     assert!(calls > ranges.0.len(), "some segment has more than one page");
-    assert_eq!((records.seen, records.records.len()), (3000, 3000));
+    assert_eq!((records.seen, records.kept.len()), (3000, 3000));
     assert!(records.largest_batch < 2 << 20);
 
-    let written = restore(&client, "products-2", OnConflict::Fail, &stream, &records.records).await.unwrap();
+    let written = restore(&client, "products-2", OnConflict::Fail, &stream, &records.kept).await.unwrap();
     assert_eq!((written.written, written.conflicts), (3000, 0));
-    assert_eq!(backup(&client, "products-2").await.1, records.records);
+    assert_eq!(backup(&client, "products-2").await.1, records.kept);
 }
 
 /// A table `old` with `a` and `b`, and a table `now` where `a` is equal, `b` differs and `c` is extra.

@@ -316,8 +316,8 @@ async fn what_changes_is_read_again() {
     assert_eq!(always.warnings[0].code, "FileChanged");
 
     let replaced = path.clone();
-    let shrink = move |_: &[u8]| fs::write(&replaced, "2").unwrap();
-    let mut shrunk = Memory { on_begin: Some(Box::new(shrink)), ..Memory::default() };
+    let cut_short = move |_: &[u8]| fs::write(&replaced, "2").unwrap();
+    let mut shrunk = Memory { on_begin: Some(Box::new(cut_short)), ..Memory::default() };
     read_whole(dir.path(), &mut shrunk).await.unwrap();
     assert_eq!(shrunk.entries[&b"log"[..]].1, b"2");
 }

@@ -6,7 +6,7 @@ use crate::events::{JobEvent, TaskAnswer};
 use crate::plan::{BackupDetail, detail, value};
 use crate::services::Services;
 use crate::staging;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use holdfast_common::jobs::{Job, JobChange, Status, StreamShape, StreamSummary, Totals};
 use holdfast_vault::crypto::DigestSum;
 use holdfast_vault::error::{Code, Error, Result};
@@ -109,14 +109,16 @@ struct Placed {
 
 /// Opens every object's footer: what cannot be opened now could not be restored later.
 async fn segments(services: &Services, objects: &[StoredObject]) -> Result<Vec<Placed>> {
-    let opened: Vec<_> = stream::iter((0_u32..).zip(objects))
-        .map(|(at, object)| async move {
-            let opened = services.vault.open_object(object.kind, object.id, object.size).await?;
+    let open = |(at, object): (u32, StoredObject)| {
+        let vault = services.vault.clone();
+        let open = async move {
+            let opened = vault.open_object(object.kind, object.id, object.size).await?;
             Ok::<_, Error>((at, opened.footer.segments))
-        })
-        .buffered(services.limits.objects_at_once)
-        .try_collect()
-        .await?;
+        };
+        open.boxed()
+    };
+    let opening: Vec<_> = (0_u32..).zip(objects.iter().cloned()).map(open).collect();
+    let opened: Vec<_> = stream::iter(opening).buffered(services.limits.objects_at_once).try_collect().await?;
     let placed = |(object, segments): (u32, Vec<Segment>)| {
         (0_u32..).zip(segments).map(move |(segment, what)| Placed { object, segment, what })
     };

@@ -2,7 +2,7 @@
 
 use crate::services::Services;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::storage::list_all;
 use holdfast_vault::write::FinishedObject;
@@ -71,11 +71,10 @@ pub async fn has_task_list(services: &Services, job: &str) -> Result<bool> {
 /// # Errors
 /// `Storage*`.
 pub async fn remove(services: &Services, keys: impl IntoIterator<Item = String>) -> Result<()> {
-    stream::iter(keys)
-        .map(|key| async move { services.staging.delete(&key).await })
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await
+    // Boxed before they are streamed: the compiler cannot see that a stream of borrowing futures may change threads.
+    let deletes: Vec<_> =
+        keys.into_iter().map(|key| async move { services.staging.delete(&key).await }.boxed()).collect();
+    stream::iter(deletes).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// Removes all that a job left.

@@ -6,6 +6,7 @@ use super::schema::{
 };
 use crate::aws::{Subject, Tell, not_offered};
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types as sdk;
 use aws_sdk_dynamodb::types::{
     BillingMode, PointInTimeRecoveryStatus, SseStatus, SseType, TableDescription, TimeToLiveStatus,
@@ -26,7 +27,9 @@ pub(crate) async fn describe(
 ) -> Result<Option<TableDescription>> {
     match client.describe_table().table_name(table).send().await {
         Ok(answer) => Ok(answer.table),
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
+        Err(error)
+            if error.as_service_error().is_some_and(DescribeTableError::is_resource_not_found_exception) =>
+        {
             Ok(None)
         }
         Err(error) => Err(subject.fault("describe", Tell::All, &error)),

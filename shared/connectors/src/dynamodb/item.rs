@@ -67,7 +67,7 @@ fn write_value(out: &mut Vec<u8>, value: &AttributeValue) -> Result<()> {
         AttributeValue::Ss(members) => write_set(out, "SS", members, |out, text| write_text(out, text)),
         AttributeValue::Ns(members) => write_set(out, "NS", members, |out, number| write_text(out, number)),
         AttributeValue::Bs(members) => {
-            write_set(out, "BS", members, |out, bytes| write_binary(out, bytes.as_ref()))
+            write_set(out, "BS", members, |out, bytes| write_binary(out, bytes.as_ref()));
         }
         AttributeValue::M(members) => {
             out.extend_from_slice(br#"{"M":"#);

@@ -9,7 +9,7 @@ use crate::source::{Cursor, Flow, RangeSink, RecordSink, Sizing, Source, SourceR
 use crate::spec::Limits;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, TableDescription, TableStatus};
+use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity, TableDescription, TableStatus};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::{RecordEncoding, StreamInfo, StreamKind};
 use serde::{Deserialize, Serialize};
@@ -149,7 +149,9 @@ impl Source for DynamoDbSource {
                 .await
                 .map_err(|error| self.subject.fault("scan", Tell::NoValues, &error))?;
             let flow = self.deliver(page.items(), key, out).await?;
-            self.pace.pay(page.consumed_capacity().and_then(|c| c.capacity_units()).unwrap_or(0.0)).await;
+            self.pace
+                .pay(page.consumed_capacity().and_then(ConsumedCapacity::capacity_units).unwrap_or(0.0))
+                .await;
             match page.last_evaluated_key {
                 None => return Ok(None),
                 Some(last) if flow == Flow::Enough => {

@@ -8,6 +8,8 @@ use crate::aws::{Subject, Tell, not_offered};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
+use aws_sdk_dynamodb::operation::delete_table::DeleteTableError;
 use aws_sdk_dynamodb::types::{
     PointInTimeRecoverySpecification, SseSpecification as SdkSse, TableDescription, TableStatus, Tag,
     TimeToLiveSpecification,
@@ -103,7 +105,9 @@ impl Table {
             .await;
         match sent {
             Ok(_) => Ok(Ok(())),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {
+            Err(error)
+                if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) =>
+            {
                 Ok(Ok(()))
             }
             Err(error) => {
@@ -293,7 +297,10 @@ impl Table {
         }
         match self.client.delete_table().table_name(&self.name).send().await {
             Ok(_) => {}
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {}
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(DeleteTableError::is_resource_not_found_exception) => {}
             Err(error) => return Err(self.subject.fault("delete", Tell::All, &error)),
         }
         for _ in 0..MOST_POLLS {

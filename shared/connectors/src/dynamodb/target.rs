@@ -41,7 +41,7 @@ pub(super) struct State {
 }
 
 enum Found {
-    Absent(TableSchema),
+    Absent(Box<TableSchema>),
     Present { table: Box<TableDescription>, claimed: bool },
 }
 
@@ -51,7 +51,10 @@ impl DynamoDbTarget {
     pub fn new(client: Client, table: impl Into<String>, limits: Limits, on_conflict: OnConflict) -> Self {
         let name = table.into();
         let subject = Subject::new("table", &name, Side::Target);
-        let pace = Pace::new(limits.write_units_per_second, limits.workers.unwrap_or(1));
+        let cores = || {
+            std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))
+        };
+        let pace = Pace::new(limits.write_units_per_second, limits.workers.unwrap_or_else(cores));
         let table = Table { client, name, subject, delays: Delays::default() };
         Self { table, on_conflict, pace, state: OnceCell::new() }
     }
@@ -121,7 +124,7 @@ impl DynamoDbTarget {
     async fn look(&self, order: &RestoreOrder) -> Result<Found> {
         let stream = self.stream(order)?;
         let Some(table) = self.table.describe().await? else {
-            return Ok(Found::Absent(self.wanted(stream)?));
+            return Ok(Found::Absent(Box::new(self.wanted(stream)?)));
         };
         match &table.table_status {
             None | Some(TableStatus::Active | TableStatus::Creating | TableStatus::Updating) => {}
@@ -147,10 +150,23 @@ impl DynamoDbTarget {
     }
 
     fn check_key(&self, stream: &StreamInfo, table: &TableDescription) -> Result<()> {
-        let wanted = self.wanted(stream)?.create_table.key();
+        let (wanted, typed) = match &stream.shape {
+            // The type of a JSON key is what the table says.
+            StreamKind::Records { encoding: RecordEncoding::Json, key } => {
+                (self.json_key(stream, key)?, false)
+            }
+            StreamKind::Records { key, .. } => {
+                if let Ok(schema) = TableSchema::of_stream(stream) {
+                    (schema.create_table.key(), true)
+                } else {
+                    // The definition is needed only where there is no table.
+                    let part = |name: &String| KeyPart { name: name.clone(), kind: "?".to_owned() };
+                    (key.iter().map(part).collect(), false)
+                }
+            }
+            StreamKind::Tree => return Err(self.invalid(format_args!("cannot hold stream {}", stream.name))),
+        };
         let present = definition(table).key();
-        // The type of a JSON key is what the table says.
-        let typed = !matches!(stream.shape, StreamKind::Records { encoding: RecordEncoding::Json, .. });
         let same = |(left, right): (&KeyPart, &KeyPart)| {
             left.name == right.name && (!typed || left.kind == right.kind)
         };

@@ -9,7 +9,8 @@ use crate::aws::Tell;
 use crate::batch::RecordBatch;
 use crate::target::{OnConflict, Written};
 use aws_sdk_dynamodb::types::{
-    KeysAndAttributes, PutRequest, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, WriteRequest,
+    ConsumedCapacity, KeysAndAttributes, PutRequest, ReturnConsumedCapacity,
+    ReturnValuesOnConditionCheckFailure, WriteRequest,
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 use governor::Jitter;
@@ -114,7 +115,7 @@ impl DynamoDbTarget {
             match answer {
                 Ok(answer) => {
                     let units =
-                        answer.consumed_capacity().iter().filter_map(|table| table.capacity_units()).sum();
+                        answer.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units).sum();
                     requests = answer
                         .unprocessed_items
                         .and_then(|mut all| all.remove(&self.table.name))
@@ -255,7 +256,7 @@ impl DynamoDbTarget {
         let error = match answer {
             Ok(answer) => {
                 self.pace
-                    .pay(answer.consumed_capacity().and_then(|used| used.capacity_units()).unwrap_or(0.0))
+                    .pay(answer.consumed_capacity().and_then(ConsumedCapacity::capacity_units).unwrap_or(0.0))
                     .await;
                 done.written = 1;
                 done.bytes = incoming.bytes as u64;
@@ -272,7 +273,7 @@ impl DynamoDbTarget {
         match refused {
             None => return Err(self.table.subject.fault("write", Tell::NoValues, &error)),
             Some(refused) if refused.item().is_some_and(|item| same_item(item, &incoming.item)) => {
-                done.written = 1
+                done.written = 1;
             }
             Some(_) => self.conflict(&mut done)?,
         }

@@ -132,6 +132,16 @@ impl<'f> Lines<'f> {
     }
 }
 
+/// The lines of a text, each with its line feed.
+pub(super) fn each_line(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let line;
+        let end = memchr::memchr(b'\n', text.as_bytes()).map_or(text.len(), |at| at + 1);
+        (line, text) = text.split_at(end);
+        (!line.is_empty()).then_some(line)
+    })
+}
+
 /// How many line feeds stand in the first so many bytes.
 pub(super) fn count_line_feeds(file: &File, length: u64) -> io::Result<u64> {
     let mut piece = vec![0; PIECE];

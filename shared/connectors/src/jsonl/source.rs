@@ -1,7 +1,7 @@
 //! The source `jsonl`: a directory of JSON Lines files, one record stream a file.
 
 use super::key::{Found, KeyFault, KeyReader};
-use super::lines::{Lines, count_line_feeds};
+use super::lines::{Lines, count_line_feeds, each_line};
 use crate::batch::RecordBatch;
 use crate::local_fs::{Stamp, shown, source_error};
 use crate::source::{Cursor, Flow, RangeSink, RecordSink, Sizing, Source, SourceRange};
@@ -243,7 +243,7 @@ impl Source for JsonlSource {
             let text =
                 lines.text().map_err(|line| self.line_error(&range, number + line, &LineFault::NotUtf8))?;
             let mut offset = lines.offset();
-            for line in text.split_inclusive('\n') {
+            for line in each_line(text) {
                 let bare = line.strip_suffix('\n').unwrap_or(line);
                 self.take(bare, number, &mut scratch)
                     .map_err(|fault| self.line_error(&range, number, &LineFault::Key(fault)))?;

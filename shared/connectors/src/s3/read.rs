@@ -248,11 +248,11 @@ impl Bucket {
             return Err(changed());
         }
         self.warn_of_tags(out);
-        if out.begin(head.into_entry(self.path(key)), part).await? == Want::Content {
-            if let Poured::Changed = self.pour(key, answer.body, etag, span, out).await? {
-                out.abandon();
-                return Err(changed());
-            }
+        if out.begin(head.into_entry(self.path(key)), part).await? == Want::Content
+            && let Poured::Changed = self.pour(key, answer.body, etag, span, out).await?
+        {
+            out.abandon();
+            return Err(changed());
         }
         out.finish().await.map(|_| ())
     }

@@ -64,10 +64,10 @@ impl S3Source {
             let all = page.len();
             let wanted: Vec<_> = page.into_iter().take_while(|object| object.key.as_str() <= until).collect();
             let last_page = wanted.len() < all || wanted.last().is_some_and(|object| object.key == until);
-            let fetches: Vec<_> =
+            let waiting: Vec<_> =
                 wanted.into_iter().map(|object| self.bucket.fetch(object, &known)).collect();
-            let mut fetches = stream::iter(fetches).buffered(AHEAD);
-            while let Some(fetched) = fetches.next().await {
+            let mut ahead = stream::iter(waiting).buffered(AHEAD);
+            while let Some(fetched) = ahead.next().await {
                 let (key, fetched) = fetched?;
                 let flow = self.bucket.deliver(&key, fetched, &known, out).await?;
                 if flow == Flow::Enough && key != until {

@@ -133,7 +133,6 @@ impl S3Target {
     async fn present(&self, key: &str, meta: &EntryMeta, hash: &Hash) -> Result<Present> {
         let Some(head) = self.head(key).await? else { return Ok(Present::Absent) };
         let same = match &meta.kind {
-            // An object whose key ends with `/` is that directory, whatever made it.
             EntryKind::Directory => true,
             EntryKind::Symlink { .. } => {
                 let target = |metadata: &std::collections::HashMap<String, String>| {
@@ -182,6 +181,11 @@ impl S3Target {
     async fn write_small(&self, key: &str, meta: &EntryMeta, body: Bytes) -> Result<Written> {
         let hash: Hash = Sha256::digest(&body).into();
         let written = Written { written: 1, conflicts: 0, bytes: body.len() as u64 };
+        if meta.kind == EntryKind::Directory {
+            // An object whose key ends with `/` is that directory, whatever made it.
+            self.put(key, meta, body, &hash, self.on_conflict != OnConflict::Overwrite).await?;
+            return Ok(written);
+        }
         if self.on_conflict == OnConflict::Overwrite {
             let conflict = self.present(key, meta, &hash).await? == Present::Different;
             self.put(key, meta, body, &hash, false).await?;

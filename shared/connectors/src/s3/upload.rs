@@ -77,10 +77,10 @@ impl S3Target {
                 waiting.extend_from_slice(&bytes);
             }
             while waiting.len() >= part || (ended && !waiting.is_empty()) {
-                if sending.len() == at_once {
-                    if let Some(sent) = sending.next().await {
-                        parts.push(sent?);
-                    }
+                if sending.len() == at_once
+                    && let Some(sent) = sending.next().await
+                {
+                    parts.push(sent?);
                 }
                 number += 1;
                 let body = waiting.split_to(part.min(waiting.len())).freeze();

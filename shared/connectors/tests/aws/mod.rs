@@ -1,4 +1,5 @@
 //! Servers on the loopback, clients for them that can be tapped, and sinks that keep what they are given.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use async_trait::async_trait;
@@ -140,7 +141,7 @@ pub fn s3_at(
 #[derive(Default)]
 pub struct Records {
     pub stop_always: bool,
-    pub records: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub kept: BTreeMap<Vec<u8>, Vec<u8>>,
     pub seen: usize,
     pub largest_batch: usize,
 }
@@ -151,7 +152,7 @@ impl RecordSink for Records {
         self.largest_batch = self.largest_batch.max(batch.bytes());
         for record in batch.iter() {
             self.seen += 1;
-            self.records.insert(record.key.to_vec(), record.value.to_vec());
+            self.kept.insert(record.key.to_vec(), record.value.to_vec());
         }
         Ok(if self.stop_always { Flow::Enough } else { Flow::More })
     }
