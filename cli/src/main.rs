@@ -53,7 +53,8 @@ fn usage(error: &clap::Error) -> ExitCode {
         let said: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
         let message = said.join(" ");
         let message = message.strip_prefix("error: ").unwrap_or(&message);
-        let told = Error::new(Code::InvalidInput, message).hint("see `holdfast --help` and `holdfast COMMAND --help`");
+        let told = Error::new(Code::InvalidInput, message)
+            .hint("see `holdfast --help` and `holdfast COMMAND --help`");
         output::tell(&told, true);
     }
     if asked { exit::Exit::Done.into() } else { exit::Exit::BadInput.into() }

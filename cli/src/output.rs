@@ -224,7 +224,8 @@ mod tests {
         let at = Timestamp::from_millisecond(1_793_491_200_123).unwrap();
         assert_eq!(exact(at), "2026-11-01T00:00:00.123Z");
         assert_eq!((time(Some(at)), time(None)), ("2026-11-01T00:00:00Z".to_owned(), "-".to_owned()));
-        let took = [(0, 420), (185, 0), (7_800, 0)].map(|(s, ms)| duration(SignedDuration::new(s, ms * 1_000_000)));
+        let took =
+            [(0, 420), (185, 0), (7_800, 0)].map(|(s, ms)| duration(SignedDuration::new(s, ms * 1_000_000)));
         assert_eq!(took, ["0.4 s", "3 min 05 s", "2 h 10 min"]);
         let ages = [5, 300, 7_200, 200_000].map(|s| age(SignedDuration::from_secs(s)));
         assert_eq!(ages, ["5 s", "5 min", "2 h", "2 d"]);

@@ -9,6 +9,7 @@ use crate::journal::{Entry, Journal};
 use holdfast_common::clock::{Clock, Ids, RandomIds, SystemClock};
 use holdfast_common::jobs::{BackupType, Job, JobChange, JobStore, Status};
 use holdfast_common::storage::DirectoryStorage;
+use holdfast_connectors::SourceSpec;
 use holdfast_vault::crypto::SecretKey;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::read::Vault;
@@ -17,6 +18,7 @@ use holdfast_vault::storage::Storage;
 use holdfast_workflow::events::{
     BackupInput, Caught, Execution, FailEvent, RestoreRequest, VerifyAnswer, VerifyEvent,
 };
+use holdfast_workflow::config::Resource;
 use holdfast_workflow::{Services, WorkLimits, fail, handler, restore, verify};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -86,7 +88,10 @@ impl Cloud {
         let jobs = JobStore::new(state.client(), JOB_TABLE, clock.clone());
         jobs.create_table_if_missing().await?;
         let clients = Arc::new(HomeClients::new(tables.clone()));
-        let services = Services { jobs, vault, staging, clients, clock, limits: options.limits };
+        // A source that is cut by number gains nothing from more ranges than are read at a time.
+        let workers = u32::try_from(options.workers).unwrap_or(u32::MAX);
+        let limits = WorkLimits { workers: options.limits.workers.min(workers), ..options.limits };
+        let services = Services { jobs, vault, staging, clients, clock, limits };
         let functions = Functions::new(services.clone(), home.clone());
         let ports = Ports {
             tasks: Arc::new(functions.clone()),
@@ -145,8 +150,8 @@ impl Cloud {
     /// # Errors
     /// Why the backup did not complete.
     pub async fn run_backup(&self, id: &str, resource: &str, backup_type: Option<BackupType>) -> Result<Job> {
-        // A name that is unknown is told before a job is made of it.
-        self.services.jobs.resource(resource).await?;
+        // What is wrong with the request is told before a job is made of it.
+        self.check_resource(&self.services.jobs.resource(resource).await?)?;
         let input = BackupInput { resource: resource.to_owned(), backup_type };
         self.run(&self.backup, id, handler::encode(&input)?).await
     }
@@ -183,6 +188,20 @@ impl Cloud {
     pub async fn cancel(&self, id: &str) -> Result<Job> {
         let from = [Status::Pending, Status::Running];
         self.services.jobs.transition(id, &from, Status::Cancelled, JobChange::default()).await
+    }
+
+    /// A directory that holds the home would be backed up into itself, and grow with every backup.
+    fn check_resource(&self, document: &Value) -> Result<()> {
+        let resource: Resource = handler::decode(document.clone())?;
+        let SourceSpec::Files { path } = &resource.source else { return Ok(()) };
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        if real(self.home.path()).starts_with(real(path)) {
+            let message = format!("resource {} holds the home {}", resource.name, self.home.path().display());
+            return Err(Error::new(Code::InvalidInput, message)
+                .object(path.display().to_string())
+                .hint("put the home elsewhere with --home DIR"));
+        }
+        Ok(())
     }
 
     async fn run(&self, machine: &StateMachine, id: &str, input: Value) -> Result<Job> {

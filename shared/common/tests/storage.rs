@@ -1,4 +1,5 @@
 //! Every adapter of the storage port, through the suite that all of them pass, and what is its own of each.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 #[path = "support/bucket.rs"]
 mod bucket;

@@ -25,7 +25,7 @@ pub struct Sizing {
     pub bytes: u64,
     /// Files or records in one range, about.
     pub entries: u64,
-    /// At most so many ranges, for sources that cut by number rather than by place.
+    /// Workers that read side by side: a source that cuts by number makes at least so many ranges of a large stream.
     pub workers: u32,
 }
 

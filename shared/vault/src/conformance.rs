@@ -1,5 +1,12 @@
 //! What every adapter of the storage port must do, as one suite: [`check`] it in the adapter's tests.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a suite of assertions, for tests only"
+)]
+
 use crate::error::{Code, Result};
 use crate::storage::{ByteRange, PART_SIZE, PartSum, Put, Storage, list_all};
 use bytes::Bytes;

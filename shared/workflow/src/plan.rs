@@ -81,23 +81,41 @@ pub async fn plan(services: &Services, event: &PlanEvent) -> Result<Planned> {
     let source = source(services, &detail.resource).await?;
     detail.streams = source.streams().await?;
     detail.plan = hex::encode(holdfast_vault::crypto::random::<8>()?);
-    let sizing = Sizing {
-        bytes: services.limits.range_bytes,
-        entries: services.limits.range_entries,
-        workers: detail.resource.policy.limits.workers.unwrap_or(services.limits.workers),
-    };
-    let mut tasks = TaskPlanner { services, job: &id, plan: &detail.plan, stream: (0, ""), batch: Vec::new(), listed: Vec::new() };
-    for (number, stream) in (0_u32..).zip(&detail.streams) {
-        tasks.stream = (number, &stream.name);
-        source.cut(stream, &sizing, &mut tasks).await?;
-    }
-    tasks.flush().await?;
-    let listed = tasks.listed;
+    let listed = cut(services, &id, &detail, source.as_ref()).await?;
     detail.tasks = u32::try_from(listed.len()).unwrap_or(u32::MAX);
     services.jobs.update_job(&id, JobChange { detail: Some(value(&detail)?), ..JobChange::default() }).await?;
     staging::put_task_list(services, &id, &listed).await?;
     tracing::info!(job = id, resource = detail.resource.name, tasks = detail.tasks, "planned");
     Ok(planned)
+}
+
+/// Cuts all streams into tasks. Where that gives more than a map holds, it is done again with larger ranges.
+async fn cut(
+    services: &Services,
+    id: &str,
+    detail: &BackupDetail,
+    source: &dyn Source,
+) -> Result<Vec<TaskEvent>> {
+    let mut sizing = Sizing {
+        bytes: services.limits.range_bytes,
+        entries: services.limits.range_entries,
+        workers: detail.resource.policy.limits.workers.unwrap_or(services.limits.workers),
+    };
+    loop {
+        let mut tasks = TaskPlanner::new(services, id, &detail.plan);
+        for (number, stream) in (0_u32..).zip(&detail.streams) {
+            tasks.stream = (number, &stream.name);
+            match source.cut(stream, &sizing, &mut tasks).await {
+                Err(_) if tasks.is_full() => break,
+                other => other?,
+            }
+        }
+        if !tasks.is_full() {
+            tasks.flush().await?;
+            return Ok(tasks.listed);
+        }
+        sizing = Sizing { bytes: sizing.bytes * 8, entries: sizing.entries * 8, ..sizing };
+    }
 }
 
 async fn begin(services: &Services, event: &PlanEvent, id: &str) -> Result<Job> {
@@ -131,7 +149,18 @@ struct TaskPlanner<'a> {
     listed: Vec<TaskEvent>,
 }
 
-impl TaskPlanner<'_> {
+/// Tasks of one map, at most: it collects 3 bytes of each, and holds 256 KiB.
+const TASKS_MAX: usize = 80_000;
+
+impl<'a> TaskPlanner<'a> {
+    fn new(services: &'a Services, job: &'a str, plan: &'a str) -> Self {
+        Self { services, job, plan, stream: (0, ""), batch: Vec::new(), listed: Vec::new() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.listed.len() >= TASKS_MAX
+    }
+
     async fn flush(&mut self) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
         self.services.jobs.put_tasks(&batch).await
@@ -141,13 +170,15 @@ impl TaskPlanner<'_> {
 #[async_trait]
 impl RangeSink for TaskPlanner<'_> {
     async fn range(&mut self, range: SourceRange) -> Result<()> {
-        let number = u32::try_from(self.listed.len())
-            .map_err(|_| Error::new(Code::InvalidInput, "the resource has more than 4 billion ranges"))?;
+        let number = u32::try_from(self.listed.len()).unwrap_or(u32::MAX);
         let order = ExportOrder { plan: self.plan.to_owned(), stream: self.stream.0, range };
         self.batch.push(Task::new(self.job, number, self.stream.1, value(&order)?));
         self.listed.push(TaskEvent { job: self.job.to_owned(), task: number, plan: self.plan.to_owned() });
         if self.batch.len() >= 100 {
             self.flush().await?;
+        }
+        if self.is_full() {
+            return Err(Error::new(Code::Internal, "the ranges are too small for the resource"));
         }
         Ok(())
     }

@@ -8,7 +8,8 @@ use crate::wait::back_off;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, DeleteRequest, Put, PutRequest, ReturnValue, TransactWriteItem, Update, WriteRequest,
+    AttributeValue, CancellationReason, DeleteRequest, Put, PutRequest, ReturnValue, TransactWriteItem,
+    Update, WriteRequest,
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 use holdfast_vault::error::{Code, Error, Result};
@@ -156,14 +157,14 @@ impl JobStore {
             let Err(error) = sent else { return Ok(Vec::new()) };
             let why = match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    let codes: Vec<&str> =
-                        cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect();
-                    let failed: Vec<usize> =
-                        (0..codes.len()).filter(|&at| codes[at] == "ConditionalCheckFailed").collect();
+                    let reasons = cancelled.cancellation_reasons();
+                    let failed: Vec<usize> = (0..reasons.len())
+                        .filter(|&at| reasons[at].code() == Some("ConditionalCheckFailed"))
+                        .collect();
                     if !failed.is_empty() {
                         return Ok(failed);
                     }
-                    cancelled_for(&codes)
+                    cancelled_for(reasons)
                 }
                 _ => failure(&error),
             };
@@ -232,13 +233,15 @@ impl JobStore {
     }
 }
 
-fn cancelled_for(codes: &[&str]) -> Failure {
-    let reason = codes.iter().find(|code| **code != "None").copied().unwrap_or_default();
-    match reason {
-        "TransactionConflict" => Failure::Conflict,
-        "ThrottlingError" | "ProvisionedThroughputExceeded" => Failure::Throttled,
-        "ItemCollectionSizeLimitExceeded" => Failure::TooLarge,
-        other => Failure::Other(format!("the transaction was cancelled: {other}")),
+fn cancelled_for(reasons: &[CancellationReason]) -> Failure {
+    let told = reasons.iter().find(|reason| reason.code().is_some_and(|code| code != "None"));
+    match told.map(|reason| (reason.code().unwrap_or_default(), reason.message().unwrap_or_default())) {
+        Some(("TransactionConflict", _)) => Failure::Conflict,
+        Some(("ThrottlingError" | "ProvisionedThroughputExceeded", _)) => Failure::Throttled,
+        Some(("ItemCollectionSizeLimitExceeded", _)) => Failure::TooLarge,
+        Some(("ValidationError", message)) if message.contains("size") => Failure::TooLarge,
+        Some((other, _)) => Failure::Other(format!("the transaction was cancelled: {other}")),
+        None => Failure::Other("the transaction was cancelled".to_owned()),
     }
 }
 

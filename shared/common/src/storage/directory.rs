@@ -119,6 +119,9 @@ impl Storage for DirectoryStorage {
         let (from, parts) = (from.to_owned(), parts.to_vec());
         self.run(move |root| {
             let source = Root { path: PathBuf::from(&from), name: from };
+            if !source.path.is_absolute() {
+                return Err(staging_missing(&source.name, &key));
+            }
             let unusable = |error: Error| match error.code {
                 Code::ObjectMissing => staging_missing(&source.name, &key),
                 _ => error,

@@ -1,0 +1,49 @@
+//! The commands, a module each.
+
+pub(crate) mod apply;
+pub(crate) mod backup;
+pub(crate) mod backups;
+pub(crate) mod cancel;
+mod jobs;
+pub(crate) mod rebuild;
+pub(crate) mod resources;
+pub(crate) mod restore;
+pub(crate) mod show;
+pub(crate) mod verify;
+
+use crate::demo;
+use crate::exit::Exit;
+use crate::options::{Command, Options};
+use crate::output::{Outcome, Report};
+use holdfast_vault::error::Result;
+use std::fmt;
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(options: &Options) -> Result<Outcome> {
+    let global = &options.global;
+    match &options.command {
+        Command::Apply(args) => apply::run(global, args).await,
+        Command::Resources(_) => resources::run(global).await,
+        Command::Backup(args) => backup::run(global, args).await,
+        Command::Backups(args) => backups::run(global, args).await,
+        Command::Show(args) => show::run(global, args).await,
+        Command::Cancel(args) => cancel::run(global, args).await,
+        Command::Verify(args) => verify::run(global, args).await,
+        Command::Restore(args) => restore::run(global, args).await,
+        Command::Rebuild(_) => rebuild::run(global).await,
+        Command::Demo(args) => {
+            let report = Box::pin(demo::run(args)).await?;
+            let exit = Exit::differences(!report.equal());
+            Outcome::new(&report, global.json, exit)
+        }
+    }
+}
+
+impl Report for demo::Report {
+    fn text(&self, out: &mut String) -> fmt::Result {
+        let mut text = Vec::new();
+        self.print(&mut text).map_err(|_| fmt::Error)?;
+        out.push_str(&String::from_utf8_lossy(&text));
+        Ok(())
+    }
+}

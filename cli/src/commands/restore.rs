@@ -1,0 +1,232 @@
+//! `holdfast restore`
+
+use super::jobs::{backup_id, took, write_warnings};
+use crate::exit::{Exit, after_help};
+use crate::options::Global;
+use crate::output::{Outcome, Report, amount, counted, duration};
+use crate::progress::attend;
+use clap::ValueEnum;
+use holdfast_common::jobs::{Job, Status, StreamShape, StreamSummary};
+use holdfast_connectors::{OnConflict, TargetSpec};
+use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::format::manifest::StreamManifest;
+use holdfast_vault::model::{StreamKind, Warning};
+use holdfast_workflow::events::{RestoreRequest, Selection};
+use holdfast_workflow::restore;
+use serde::Serialize;
+use std::fmt::{self, Write as _};
+
+/// Restores a backup, or some of it
+///
+/// Nothing is overwritten unless --on-conflict says so: the target must be new or empty. A restore that fails or is
+/// cancelled removes what it made. Without --stream, --key and --path everything is restored.
+#[derive(Debug, clap::Args)]
+#[command(after_help = after_help!(
+    "holdfast restore latest:site --to files:/srv/restored",
+    "holdfast restore latest:site --to files:out --path 'img/**' --path index.html",
+    "holdfast restore latest:orders --to dynamodb:orders-restored --region eu-central-1",
+    "holdfast restore latest:orders --to jsonl:out --key 10042",
+    "holdfast restore 01K8Z6T3W4Q5R6S7T8V9W0X1Y2 --to s3://shop-restored/img/ --dry-run",
+))]
+pub(crate) struct Args {
+    /// The backup's id, or latest:RESOURCE
+    #[arg(value_name = "ID")]
+    id: String,
+    /// files:DIR, jsonl:DIR, dynamodb:TABLE or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "TARGET")]
+    to: String,
+    /// Only this stream; may be given several times
+    #[arg(long = "stream", value_name = "STREAM")]
+    streams: Vec<String>,
+    /// Only the record of this key; may be given several times
+    #[arg(long = "key", value_name = "KEY")]
+    keys: Vec<String>,
+    /// Only paths that match: * and ? within a directory, ** across; may be given several times
+    #[arg(long = "path", value_name = "GLOB")]
+    paths: Vec<String>,
+    /// What to do where the target holds something else
+    #[arg(long, value_name = "WHAT", default_value = "fail")]
+    on_conflict: Conflict,
+    /// Checks the target and shows what would be written, and writes nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The target's endpoint, where it is not AWS's own; `embedded` is the DynamoDB inside the home
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// The target's region, where it is not the environment's
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+}
+
+/// [`OnConflict`] as the command line takes it.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Conflict {
+    /// End the restore, and ask for a target that is new or empty
+    Fail,
+    /// Keep what the target holds
+    Skip,
+    /// Write over it
+    Overwrite,
+}
+
+impl From<Conflict> for OnConflict {
+    fn from(asked: Conflict) -> Self {
+        match asked {
+            Conflict::Fail => Self::Fail,
+            Conflict::Skip => Self::Skip,
+            Conflict::Overwrite => Self::Overwrite,
+        }
+    }
+}
+
+/// Carries the command out.
+pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
+    let target = target(args)?;
+    let cloud = global.open().await?;
+    let selection =
+        Selection { streams: args.streams.clone(), keys: args.keys.clone(), paths: args.paths.clone() };
+    let request = RestoreRequest {
+        backup: backup_id(&cloud, &args.id).await?,
+        target,
+        on_conflict: args.on_conflict.into(),
+        selection,
+    };
+    let id = cloud.new_id();
+    if args.dry_run {
+        let streams = restore::dry_run(cloud.services(), &id, &request).await?;
+        return Outcome::new(&Planned::new(&request, &streams), global.json, Exit::Done);
+    }
+    let work = cloud.run_restore(&id, &request);
+    let job = attend(global, &cloud, &id, &format!("restoring {}", request.backup), work).await?;
+    let restored = Restored::new(&job, &request)?;
+    let missed = restored.warnings.iter().any(|warning| warning.code == "KeyNotFound");
+    Outcome::new(&restored, global.json, Exit::differences(missed))
+}
+
+/// The target, with its directory meant from here: the backup may be restored by another process, elsewhere.
+fn target(args: &Args) -> Result<TargetSpec> {
+    let mut target = TargetSpec::parse(&args.to, args.endpoint.clone(), args.region.clone())?;
+    if let TargetSpec::Files { path } | TargetSpec::Jsonl { path } = &mut target {
+        for (option, given) in [("--endpoint", &args.endpoint), ("--region", &args.region)] {
+            if given.is_some() {
+                return Err(Error::new(
+                    Code::InvalidInput,
+                    format!("{option} does not go with --to {}", args.to),
+                )
+                .object(option)
+                .hint(format!("leave {option} out: a directory has none")));
+            }
+        }
+        *path = std::path::absolute(&*path).map_err(|e| {
+            Error::new(Code::InvalidInput, format!("--to {:?} names no directory: {e}", args.to))
+                .object("--to")
+        })?;
+    }
+    Ok(target)
+}
+
+#[derive(Debug, Serialize)]
+struct Restored {
+    id: String,
+    backup: String,
+    target: String,
+    status: Status,
+    records: u64,
+    files: u64,
+    bytes: u64,
+    conflicts: u64,
+    warnings: Vec<Warning>,
+    #[serde(skip)]
+    took: String,
+    #[serde(skip)]
+    kept: bool,
+}
+
+impl Restored {
+    fn new(job: &Job, request: &RestoreRequest) -> Result<Self> {
+        let (backup, target, _, written) = restore::asked(job)?;
+        Ok(Self {
+            id: job.id.clone(),
+            backup,
+            target: target.to_string(),
+            status: job.status,
+            records: job.totals.records,
+            files: job.totals.files,
+            bytes: job.totals.bytes,
+            conflicts: written.conflicts,
+            warnings: job.warnings.clone(),
+            took: took(job, job.created_at)
+                .map_or_else(String::new, |took| format!(" in {}", duration(took))),
+            kept: request.on_conflict == OnConflict::Skip,
+        })
+    }
+}
+
+impl Report for Restored {
+    fn text(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "restored backup {} into {}{}", self.backup, self.target, self.took)?;
+        writeln!(out, "  id         {}", self.id)?;
+        writeln!(out, "  written    {}", amount(self.records, self.files, self.bytes))?;
+        if self.conflicts > 0 {
+            let done = if self.kept { "kept as they were" } else { "overwritten" };
+            writeln!(out, "  conflicts  {}, {done}", self.conflicts)?;
+        }
+        write_warnings(out, &self.warnings)
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Planned {
+    dry_run: bool,
+    backup: String,
+    target: String,
+    streams: Vec<StreamSummary>,
+    /// Whether only some records or paths of the streams would be written; then the figures are upper limits.
+    partial: bool,
+    records: u64,
+    files: u64,
+    bytes: u64,
+}
+
+impl Planned {
+    fn new(request: &RestoreRequest, streams: &[StreamManifest]) -> Self {
+        let sum = |of: fn(&StreamManifest) -> u64| streams.iter().map(of).sum();
+        Self {
+            dry_run: true,
+            backup: request.backup.clone(),
+            target: request.target.to_string(),
+            partial: request.selection.is_partial(),
+            records: sum(|stream| stream.records),
+            files: sum(|stream| stream.files),
+            bytes: sum(|stream| stream.bytes),
+            streams: streams.iter().map(summary).collect(),
+        }
+    }
+}
+
+fn summary(stream: &StreamManifest) -> StreamSummary {
+    StreamSummary {
+        name: stream.info.name.clone(),
+        kind: match stream.info.shape {
+            StreamKind::Tree => StreamShape::Tree,
+            StreamKind::Records { .. } => StreamShape::Records,
+        },
+        records: stream.records,
+        files: stream.files,
+        bytes: stream.bytes,
+    }
+}
+
+impl Report for Planned {
+    fn text(&self, out: &mut String) -> fmt::Result {
+        let (backup, target) = (&self.backup, &self.target);
+        let most = if self.partial { "at most " } else { "" };
+        let streams = counted(self.streams.len() as u64, "stream");
+        writeln!(out, "dry run: {streams} of backup {backup} would be written into {target}; nothing was")?;
+        for stream in &self.streams {
+            let amount = amount(stream.records, stream.files, stream.bytes);
+            writeln!(out, "  {}: {most}{amount}", stream.name)?;
+        }
+        Ok(())
+    }
+}

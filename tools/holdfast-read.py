@@ -1,0 +1,2149 @@
+#!/usr/bin/env python3
+# Licensed under the Apache License, Version 2.0; http://www.apache.org/licenses/LICENSE-2.0
+# SPDX-License-Identifier: Apache-2.0
+"""Read a Holdfast vault with nothing but its objects and its key.
+
+This is the way to get everything back when there is no Holdfast any more: one file, Python 3.9 or later, and the libraries
+`cryptography` and `zstandard`. It was written from docs/vault-format.md alone and shares no code with the product, so it also
+says whether that page is enough. It only reads the vault.
+
+    holdfast-read.py --vault DIR --key key.json list
+    holdfast-read.py --vault DIR --key key.json show ID
+    holdfast-read.py --vault DIR --key key.json extract ID --to DIR [--stream S]
+    holdfast-read.py --vault DIR --key key.json verify ID
+
+Exit codes: 0 all is well, 1 it could not be done, 2 the input is wrong, 3 something in the vault is damaged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import bisect
+import enum
+import errno
+import hashlib
+import hmac
+import itertools
+import json
+import os
+import re
+import stat
+import sys
+import urllib.parse
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+try:
+    import zstandard
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+except ImportError as missing:
+    sys.exit(f"holdfast-read: {missing}; run: pip install cryptography zstandard")
+
+FORMAT = 1
+HEADER_MAGIC = b"HOLDFAST"
+HEADER_SIZE = 48
+TRAILER_MAGIC = b"HFND"
+TRAILER_SIZE = 16
+TAG_SIZE = 16
+KEY_SIZE = 32
+SALT_SIZE = 12
+HASH_SIZE = 32
+ID_SIZE = 16
+KEY_HASH_SIZE = 16
+STATE_ROW_SIZE = 32
+FOOTER_NUMBER = 2**64 - 1
+SUM_MASK = 2**256 - 1
+PART_SIZE = 16 << 20
+TAIL_SIZE = 64 << 10
+OPEN_OBJECTS = 64
+BLOCK_CACHE_SIZE = 64 << 20
+HASHES_AT_ONCE = 1 << 20
+
+ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
+HEX_ID = re.compile(r"[0-9a-f]{32}")
+HEX_HASH = re.compile(r"[0-9a-f]{64}")
+
+T = TypeVar("T")
+
+
+class ExitCode(enum.IntEnum):
+    OK = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    DAMAGE = 3
+
+
+class ReaderError(Exception):
+    """Ends the program with one line and an exit code."""
+
+    exit_code = ExitCode.FAILED
+
+
+class BadInput(ReaderError):
+    exit_code = ExitCode.BAD_INPUT
+
+
+class Damage(ReaderError):
+    """An object of the vault is missing, or is not what was written."""
+
+    exit_code = ExitCode.DAMAGE
+
+    def __init__(self, key: str, what: str) -> None:
+        super().__init__(f"{key}: {what}")
+        self.key = key
+        self.what = what
+
+
+class Malformed(ValueError):
+    """Bytes that the specification does not allow; whoever knows which object they are from makes it a `Damage`."""
+
+
+class Refused(Exception):
+    """An entry that is sound but cannot, or must not, be written to this file system."""
+
+
+def printable(text: str | bytes) -> str:
+    """Text for a terminal: control characters, and bytes that are no UTF-8, are escaped."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+class Cursor:
+    """Takes the encodings of section 2 from the front of some bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = 0
+
+    def take(self, length: int) -> bytes:
+        end = self.position + length
+        if end > len(self.data):
+            raise Malformed("ends too early")
+        taken = self.data[self.position : end]
+        self.position = end
+        return taken
+
+    def u8(self) -> int:
+        return self.take(1)[0]
+
+    def number(self) -> int:
+        value = 0
+        for shift in range(0, 70, 7):
+            byte = self.u8()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+        else:
+            raise Malformed("a number is longer than 64 bits")
+        if value >> 64:
+            raise Malformed("a number is larger than 64 bits")
+        return value
+
+    def number32(self) -> int:
+        value = self.number()
+        if value >> 32:
+            raise Malformed("a number is larger than 32 bits")
+        return value
+
+    def signed(self) -> int:
+        value = self.number()
+        return (value >> 1) ^ -(value & 1)
+
+    def bytes(self) -> bytes:
+        return self.take(self.number())
+
+    def text(self) -> str:
+        try:
+            return self.bytes().decode("utf-8")
+        except UnicodeDecodeError:
+            raise Malformed("a text is not UTF-8") from None
+
+    def more(self) -> bool:
+        return self.position < len(self.data)
+
+    def finish(self) -> None:
+        if self.more():
+            raise Malformed("has bytes left over")
+
+
+class ObjectKind(enum.IntEnum):
+    PACK = 1
+    MANIFEST = 2
+    INDEX = 3
+
+
+class SegmentKind(enum.IntEnum):
+    TREE = 1
+    RUN = 2
+    CHUNK_LISTS = 3
+    STATE_TABLE = 4
+
+
+class EntryKind(enum.IntEnum):
+    FILE = 0
+    DIRECTORY = 1
+    LINK = 2
+
+
+class Fence(NamedTuple):
+    first: bytes
+    things: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment as its object's footer describes it; the members from `packs` on stand for packs' segments only."""
+
+    kind: SegmentKind
+    stream: int
+    task: int
+    sequence: int
+    first_block: int
+    fences: tuple[Fence, ...]
+    packs: tuple[bytes, ...] = ()
+    files: int = 0
+    stores_keys: bool = False
+    tombstones: int = 0
+    bytes: int = 0
+    digest: bytes = b""
+    last: bytes = b""
+
+    @property
+    def things(self) -> int:
+        return sum(fence.things for fence in self.fences)
+
+    def numbered_fences(self) -> Iterator[tuple[int, Fence]]:
+        return enumerate(self.fences, self.first_block)
+
+
+class Block(NamedTuple):
+    offset: int
+    sealed: int
+    plain: int
+
+
+@dataclass(frozen=True)
+class Footer:
+    blocks: tuple[Block, ...]
+    segments: tuple[Segment, ...]
+
+
+def parse_footer(plain: bytes) -> Footer:
+    cursor = Cursor(plain)
+    blocks: list[Block] = []
+    offset = HEADER_SIZE
+    for _ in range(cursor.number()):
+        block = Block(offset, cursor.number32(), cursor.number32())
+        blocks.append(block)
+        offset += block.sealed
+    segments = tuple(parse_segment(cursor, len(blocks)) for _ in range(cursor.number()))
+    cursor.finish()
+    return Footer(tuple(blocks), segments)
+
+
+def parse_segment(cursor: Cursor, blocks: int) -> Segment:
+    kind = parse_enum(SegmentKind, cursor.u8(), "segment")
+    place = {"stream": cursor.number32(), "task": cursor.number32(), "sequence": cursor.number32()}
+    summary: dict[str, Any] = {}
+    if kind is SegmentKind.TREE:
+        ids = cursor.take(ID_SIZE * cursor.number())
+        summary["packs"] = tuple(ids[at : at + ID_SIZE] for at in range(0, len(ids), ID_SIZE))
+        summary["files"] = cursor.number()
+    elif kind is SegmentKind.RUN:
+        summary["stores_keys"] = parse_bool(cursor)
+        summary["tombstones"] = cursor.number()
+    if summary:
+        summary.update(bytes=cursor.number(), digest=cursor.take(HASH_SIZE), last=cursor.bytes())
+    first_block = cursor.number32()
+    fences = tuple(Fence(cursor.bytes(), cursor.number32()) for _ in range(cursor.number()))
+    if first_block + len(fences) > blocks:
+        raise Malformed("a segment reaches past the last block")
+    return Segment(kind=kind, first_block=first_block, fences=fences, **place, **summary)
+
+
+E = TypeVar("E", bound=enum.IntEnum)
+
+
+def parse_enum(kinds: type[E], value: int, what: str) -> E:
+    try:
+        return kinds(value)
+    except ValueError:
+        raise Malformed(f"has a {what} of the unknown kind {value}") from None
+
+
+def parse_bool(cursor: Cursor) -> bool:
+    value = cursor.u8()
+    if value > 1:
+        raise Malformed(f"has {value} for yes or no")
+    return value == 1
+
+
+class Extent(NamedTuple):
+    pack: int
+    block: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file, a part of one, a directory or a symbolic link, with the digest that the format gives it."""
+
+    kind: EntryKind
+    path: bytes
+    digest: bytes
+    mode: int | None = None
+    mtime_ns: int | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
+    is_part: bool = False
+    size: int = 0
+    offset: int = 0
+    length: int = 0
+    sha256: bytes = b""
+    extents: tuple[Extent, ...] = ()
+    target: bytes = b""
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+    @property
+    def is_later_part(self) -> bool:
+        return self.is_part and self.offset > 0
+
+    @property
+    def name(self) -> str:
+        return printable(self.path)
+
+
+def parse_tree_block(plain: bytes) -> list[Entry]:
+    cursor = Cursor(plain)
+    entries = []
+    while cursor.more():
+        entries.append(parse_entry(cursor))
+    return entries
+
+
+def parse_entry(cursor: Cursor) -> Entry:
+    start = cursor.position
+    flags = cursor.u8()
+    if flags & ~0x73:
+        raise Malformed(f"has an entry with the unknown flags {flags:#04x}")
+    kind = parse_enum(EntryKind, flags & 0x03, "entry")
+    is_part = bool(flags & 0x40)
+    if is_part and kind is not EntryKind.FILE:
+        raise Malformed("has a part of something that is no file")
+    path = cursor.bytes()
+    mode = cursor.number32() if flags & 0x10 else None
+    mtime_ns = cursor.signed() * 10**9 + cursor.number32() if flags & 0x20 else None
+    attributes = tuple((cursor.text(), cursor.text()) for _ in range(cursor.number()))
+    rest: dict[str, Any] = {}
+    if kind is EntryKind.FILE:
+        rest = parse_file(cursor, is_part)
+    elif kind is EntryKind.LINK:
+        rest["target"] = cursor.bytes()
+    proved_end = cursor.position
+    if rest.get("length"):
+        rest["extents"] = parse_extents(cursor, rest["length"])
+    digest = hashlib.sha256(cursor.data[start:proved_end]).digest()
+    return Entry(kind, path, digest, mode, mtime_ns, attributes, **rest)
+
+
+def parse_file(cursor: Cursor, is_part: bool) -> dict[str, Any]:
+    size = cursor.number()
+    offset, length = (cursor.number(), cursor.number()) if is_part else (0, size)
+    sha256 = cursor.take(HASH_SIZE) if length else b""
+    return {"is_part": is_part, "size": size, "offset": offset, "length": length, "sha256": sha256}
+
+
+def parse_extents(cursor: Cursor, length: int) -> tuple[Extent, ...]:
+    extents = tuple(
+        Extent(cursor.number32(), cursor.number32(), cursor.number32(), cursor.number32())
+        for _ in range(cursor.number())
+    )
+    if any(extent.length == 0 for extent in extents):
+        raise Malformed("has an empty extent")
+    if sum(extent.length for extent in extents) != length:
+        raise Malformed("has extents that do not add up to their part")
+    return extents
+
+
+class Record(NamedTuple):
+    key: bytes | None
+    value: bytes
+
+    def digest(self) -> bytes:
+        if self.key is None:
+            return hashlib.sha256(self.value).digest()
+        return hashlib.sha256(encode_number(len(self.key)) + self.key + self.value).digest()
+
+
+def encode_number(value: int) -> bytes:
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def parse_run_block(plain: bytes, stores_keys: bool) -> list[Record]:
+    cursor = Cursor(plain)
+    records = []
+    while cursor.more():
+        key = cursor.bytes() if stores_keys else None
+        records.append(Record(key, cursor.bytes()))
+    return records
+
+
+class Chunk(NamedTuple):
+    name: bytes
+    length: int
+
+
+def parse_chunk_lists(plain: bytes) -> list[list[Chunk]]:
+    cursor = Cursor(plain)
+    lists = []
+    while cursor.more():
+        lists.append([Chunk(cursor.take(ID_SIZE), cursor.number32()) for _ in range(cursor.number())])
+    return lists
+
+
+class StateRow(NamedTuple):
+    key_hash: bytes
+    digest_start: bytes
+
+
+def parse_state_table(plain: bytes) -> list[StateRow]:
+    if len(plain) % STATE_ROW_SIZE:
+        raise Malformed("has part of a row")
+    rows = (plain[at : at + STATE_ROW_SIZE] for at in range(0, len(plain), STATE_ROW_SIZE))
+    return [StateRow(row[:KEY_HASH_SIZE], row[KEY_HASH_SIZE:]) for row in rows]
+
+
+@dataclass
+class Tally:
+    """Counts and the sum of digests of what was read; not `complete` once something could not be read."""
+
+    things: int = 0
+    files: int = 0
+    bytes: int = 0
+    sum: int = 0
+    complete: bool = True
+
+    def count(self, size: int, digest: bytes, files: int = 0) -> None:
+        self.things += 1
+        self.files += files
+        self.bytes += size
+        self.sum = (self.sum + int.from_bytes(digest, "little")) & SUM_MASK
+
+    def add(self, other: Tally) -> None:
+        self.things += other.things
+        self.files += other.files
+        self.bytes += other.bytes
+        self.sum = (self.sum + other.sum) & SUM_MASK
+        self.complete = self.complete and other.complete
+
+    @property
+    def digest(self) -> bytes:
+        return self.sum.to_bytes(HASH_SIZE, "little")
+
+
+class Store:
+    """The objects of a vault in a directory."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def size(self, key: str) -> int:
+        with self._reading(key):
+            return os.stat(self._path(key)).st_size
+
+    def read(self, key: str, offset: int, length: int) -> bytes:
+        with self._reading(key), open(self._path(key), "rb") as file:
+            file.seek(offset)
+            data = file.read(length)
+        if len(data) != length:
+            raise Damage(key, f"ends at byte {offset + len(data)}, before {offset + length}")
+        return data
+
+    def read_all(self, key: str) -> bytes:
+        return self.read(key, 0, self.size(key))
+
+    def parts(self, key: str) -> Iterator[bytes]:
+        with self._reading(key), open(self._path(key), "rb") as file:
+            while part := file.read(PART_SIZE):
+                yield part
+
+    def names(self, folder: str) -> list[str]:
+        with self._reading(folder):
+            try:
+                return sorted(os.listdir(self._path(folder)))
+            except FileNotFoundError:
+                return []
+
+    def _path(self, key: str) -> str:
+        return os.path.join(self.root, *key.split("/"))
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError):
+            raise Damage(key, "is missing") from None
+        except OSError as error:
+            kind = Damage(key, f"cannot be read: {error.strerror}")
+            raise kind if error.errno in (errno.EIO, errno.EISDIR) else ReaderError(str(kind)) from None
+
+
+def derive_key(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=KEY_SIZE, salt=salt, info=info).derive(secret)
+
+
+def unseal(secret: bytes, nonce: bytes, sealed: bytes, additional: bytes) -> bytes:
+    if len(sealed) < TAG_SIZE:
+        raise Malformed("is shorter than its tag")
+    try:
+        return AESGCM(secret).decrypt(nonce, sealed, additional)
+    except InvalidTag:
+        raise Malformed("does not open") from None
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise Malformed("is not JSON") from None
+    if not isinstance(value, dict):
+        raise Malformed("is not a JSON object")
+    return value
+
+
+def member(owner: Any, name: str, kind: type[T], default: T | None = None) -> T:
+    """A member of a JSON object, which must be of a type; one without a default must be there."""
+    if not isinstance(owner, dict):
+        raise Malformed(f"has something else where an object with {name!r} belongs")
+    value = owner.get(name, default)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise Malformed(f"has no {name!r} of the right type")
+    return value
+
+
+def hex_member(owner: Any, name: str, pattern: re.Pattern[str]) -> bytes:
+    return from_hex(member(owner, name, str), pattern, name)
+
+
+def from_hex(value: Any, pattern: re.Pattern[str], name: str) -> bytes:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise Malformed(f"has no hexadecimal {name!r} of the right length")
+    return bytes.fromhex(value)
+
+
+def from_base64(text: str | bytes, name: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Malformed(f"has a {name!r} that is not base64") from None
+
+
+class KeyFile(NamedTuple):
+    id: str
+    secret: bytes
+
+
+def read_input(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise BadInput(f"{printable(path)}: {error.strerror}") from None
+
+
+def read_key_file(path: str) -> KeyFile:
+    try:
+        value = json_object(read_input(path))
+        if member(value, "kind", str) != "holdfast-key" or member(value, "version", int) != 1:
+            raise Malformed("is not a Holdfast key file of version 1")
+        secret = from_base64(member(value, "secret", str), "secret")
+        if len(secret) != KEY_SIZE:
+            raise Malformed(f"has a secret of {len(secret)} bytes, not {KEY_SIZE}")
+        return KeyFile(member(value, "id", str), secret)
+    except Malformed as error:
+        raise BadInput(f"{printable(path)}: {error}") from None
+
+
+def read_vault_key(argument: str) -> tuple[int, bytes]:
+    """A vault key that was unwrapped elsewhere, from VERSION=FILE."""
+    version, equals, path = argument.partition("=")
+    if not equals or not version.isdecimal():
+        raise BadInput(f"--vault-key takes VERSION=FILE, not {printable(argument)!r}")
+    try:
+        key = from_base64(read_input(path).strip(), "vault key")
+    except Malformed as error:
+        raise BadInput(f"{printable(path)}: {error}") from None
+    if len(key) != KEY_SIZE:
+        raise BadInput(f"{printable(path)}: has {len(key)} bytes in base64, not {KEY_SIZE}")
+    return int(version), key
+
+
+class KeyRing:
+    """The versions of the vault key, unwrapped when they are first asked for."""
+
+    def __init__(
+        self, store: Store, vault_id: bytes, key_files: Sequence[KeyFile], vault_keys: Mapping[int, bytes]
+    ) -> None:
+        self._store = store
+        self._vault_id = vault_id
+        self._key_files = {file.id: file for file in key_files}
+        self._vault_keys = dict(vault_keys)
+
+    def vault_key(self, version: int, wanted_by: str) -> bytes:
+        if version not in self._vault_keys:
+            key = f"keys/{version:08}.json"
+            if f"{version:08}.json" not in self._store.names("keys"):
+                raise Damage(wanted_by, f"needs version {version} of the vault key, and there is no {key}")
+            try:
+                self._vault_keys[version] = self._unwrap(key, version)
+            except Malformed as error:
+                raise Damage(key, str(error)) from None
+        return self._vault_keys[version]
+
+    def _unwrap(self, key: str, version: int) -> bytes:
+        value = json_object(self._store.read_all(key))
+        if member(value, "format", int) != FORMAT or member(value, "version", int) != version:
+            raise Malformed(f"is not version {version} of a vault key of format {FORMAT}")
+        if hex_member(value, "vault", HEX_ID) != self._vault_id:
+            raise Malformed("is a key of another vault")
+        wrapped_by = member(value, "wrapped_by", dict)
+        kind, wrapper = member(wrapped_by, "kind", str), member(wrapped_by, "key", str)
+        if kind == "kms":
+            raise BadInput(
+                f"{key}: is wrapped by the KMS key {printable(wrapper)}; "
+                f"have KMS decrypt it and give the result as --vault-key {version}=FILE"
+            )
+        if kind != "local":
+            raise BadInput(f"{key}: is wrapped by an unknown kind of key, {printable(kind)!r}")
+        file = self._key_files.get(wrapper)
+        if file is None:
+            raise BadInput(f"{key}: is wrapped by the key file with id {printable(wrapper)}; give that one with --key")
+        return self._open_wrapped(file, version, from_base64(member(value, "wrapped", str), "wrapped"))
+
+    def _open_wrapped(self, file: KeyFile, version: int, wrapped: bytes) -> bytes:
+        salt, sealed = wrapped[:SALT_SIZE], wrapped[SALT_SIZE:]
+        if len(wrapped) != SALT_SIZE + KEY_SIZE + TAG_SIZE:
+            raise Malformed(f"wraps {len(wrapped)} bytes, not {SALT_SIZE + KEY_SIZE + TAG_SIZE}")
+        additional = b"holdfast/1/vault-key" + self._vault_id + version.to_bytes(4, "little")
+        try:
+            return unseal(derive_key(file.secret, salt, b"holdfast/1/wrap"), bytes(12), sealed, additional)
+        except Malformed:
+            raise Malformed("does not open: it is damaged, or the key file has another secret") from None
+
+
+def decompress(data: bytes, plain_length: int) -> bytes:
+    """The plain data of a sealed block that was opened, codec and payload."""
+    if not data:
+        raise Malformed("has no codec")
+    codec, payload = data[0], data[1:]
+    if codec == 0:
+        plain = payload
+    elif codec == 1:
+        plain = unzstd(payload, plain_length)
+    elif codec == 2:
+        plain = gunzip(payload, plain_length)
+    else:
+        raise Malformed(f"has the unknown codec {codec}")
+    if len(plain) != plain_length:
+        raise Malformed(f"has {len(plain)} plain bytes, not {plain_length}")
+    return plain
+
+
+def zstd_plain_length(payload: bytes) -> int | None:
+    try:
+        length = zstandard.get_frame_parameters(payload).content_size
+    except zstandard.ZstdError:
+        raise Malformed("is not a Zstandard frame") from None
+    return None if length == zstandard.CONTENTSIZE_UNKNOWN else length
+
+
+def unzstd(payload: bytes, plain_length: int) -> bytes:
+    if zstd_plain_length(payload) not in (None, plain_length):
+        raise Malformed("has a Zstandard frame of another length")
+    try:
+        return zstandard.ZstdDecompressor().decompress(
+            payload, max_output_size=plain_length, read_across_frames=False, allow_extra_data=False
+        )
+    except zstandard.ZstdError:
+        raise Malformed("is not one Zstandard frame") from None
+
+
+def gunzip(payload: bytes, plain_length: int) -> bytes:
+    gzip = zlib.decompressobj(wbits=31)
+    try:
+        plain = gzip.decompress(payload, plain_length + 1)
+    except zlib.error:
+        raise Malformed("is not a gzip member") from None
+    if not gzip.eof or gzip.unused_data:
+        raise Malformed("is not one gzip member")
+    return plain
+
+
+def decode_footer(data: bytes) -> Footer:
+    codec = data[0] if data else None
+    if codec == 0:
+        return parse_footer(data[1:])
+    if codec != 1:
+        raise Malformed(f"has the codec {codec}")
+    plain_length = zstd_plain_length(data[1:])
+    if plain_length is None:
+        raise Malformed("does not carry its plain length")
+    return parse_footer(decompress(data, plain_length))
+
+
+def object_key(kind: ObjectKind, id: bytes) -> str:
+    folder = {ObjectKind.PACK: "packs", ObjectKind.INDEX: "index"}[kind]
+    return f"{folder}/{id.hex()[:2]}/{id.hex()}"
+
+
+def make_header(kind: ObjectKind, version: int, vault_id: bytes, id: bytes) -> bytes:
+    return HEADER_MAGIC + bytes([FORMAT, kind, 0, 0]) + version.to_bytes(4, "little") + vault_id + id
+
+
+@dataclass(frozen=True)
+class SealedObject:
+    """A sealed object whose footer has opened. It holds no open file."""
+
+    store: Store
+    key: str
+    header: bytes
+    secret: bytes
+    footer: Footer
+
+    def block(self, number: int) -> bytes:
+        """The plain bytes of a block, all of them authenticated."""
+        if number >= len(self.footer.blocks):
+            raise Damage(self.key, f"has no block {number}")
+        block = self.footer.blocks[number]
+        sealed = self.store.read(self.key, block.offset, block.sealed)
+        try:
+            return decompress(unseal_numbered(self.secret, self.header, number, sealed), block.plain)
+        except Malformed as error:
+            raise Damage(self.key, f"block {number} {error}") from None
+
+    def parse(self, number: int, parser: Callable[[bytes], list[T]], fence: Fence) -> list[T]:
+        """The things in a block of a segment, as many as its fence says."""
+        try:
+            things = parser(self.block(number))
+            if len(things) != fence.things:
+                raise Malformed(f"holds {len(things)} things, and its fence says {fence.things}")
+            return things
+        except Malformed as error:
+            raise Damage(self.key, f"block {number} {error}") from None
+
+
+def unseal_numbered(secret: bytes, header: bytes, number: int, sealed: bytes) -> bytes:
+    place = number.to_bytes(8, "little")
+    return unseal(secret, bytes(4) + place, sealed, header + place)
+
+
+class Vault:
+    """The vault: its keys, and its sealed objects, of which it keeps some footers and recently read blocks."""
+
+    def __init__(
+        self, store: Store, vault_id: bytes, key_files: Sequence[KeyFile], vault_keys: Mapping[int, bytes]
+    ) -> None:
+        self.store = store
+        self.id = vault_id
+        self._keys = KeyRing(store, vault_id, key_files, vault_keys)
+        self._objects: OrderedDict[str, SealedObject] = OrderedDict()
+        self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._blocks_size = 0
+
+    @classmethod
+    def open(cls, root: str, key_files: Sequence[KeyFile], vault_keys: Mapping[int, bytes]) -> Vault:
+        store = Store(root)
+        if not os.path.isfile(os.path.join(root, "holdfast.json")):
+            raise BadInput(f"{printable(root)} is not a vault: it has no holdfast.json")
+        try:
+            value = json_object(store.read_all("holdfast.json"))
+            format, vault_id = member(value, "format", int), hex_member(value, "vault", HEX_ID)
+        except Malformed as error:
+            raise Damage("holdfast.json", str(error)) from None
+        if format != FORMAT:
+            raise BadInput(f"holdfast.json: the vault has format {format}, and this program reads format {FORMAT}")
+        return cls(store, vault_id, key_files, vault_keys)
+
+    def derive(self, version: int, info: bytes, wanted_by: str) -> bytes:
+        return derive_key(self._keys.vault_key(version, wanted_by), self.id, info)
+
+    def open_object(self, kind: ObjectKind, id: bytes) -> SealedObject:
+        key = object_key(kind, id)
+        if key in self._objects:
+            self._objects.move_to_end(key)
+        else:
+            self._objects[key] = self._open(key, kind, id)
+            if len(self._objects) > OPEN_OBJECTS:
+                self._objects.popitem(last=False)
+        return self._objects[key]
+
+    def open_manifest(self, backup: str) -> SealedObject:
+        key = f"manifests/{backup}"
+        header = self.store.read(key, 0, HEADER_SIZE)
+        opened = self._open(key, ObjectKind.MANIFEST, header[-ID_SIZE:])
+        if opened.header != header:
+            raise Damage(key, "has a header that is not its own")
+        return opened
+
+    def block(self, holder: SealedObject, number: int) -> bytes:
+        """As `SealedObject.block`, for blocks that are read again and again."""
+        place = (holder.key, number)
+        if place in self._blocks:
+            self._blocks.move_to_end(place)
+            return self._blocks[place]
+        plain = holder.block(number)
+        self._blocks[place] = plain
+        self._blocks_size += len(plain)
+        while self._blocks_size > BLOCK_CACHE_SIZE and len(self._blocks) > 1:
+            self._blocks_size -= len(self._blocks.popitem(last=False)[1])
+        return plain
+
+    def _open(self, key: str, kind: ObjectKind, id: bytes) -> SealedObject:
+        size = self.store.size(key)
+        tail = self.store.read(key, max(0, size - TAIL_SIZE), min(size, TAIL_SIZE))
+        try:
+            length, version = parse_trailer(tail[-TRAILER_SIZE:])
+            end = size - TRAILER_SIZE
+            if length > end - HEADER_SIZE:
+                raise Malformed("is cut: it has no room for its footer")
+            if length + TRAILER_SIZE <= len(tail):
+                sealed = tail[-TRAILER_SIZE - length : -TRAILER_SIZE]
+            else:
+                sealed = self.store.read(key, end - length, length)
+            header = make_header(kind, version, self.id, id)
+            secret = derive_key(self._keys.vault_key(version, key), id, b"holdfast/1/object")
+            footer = self._open_footer(secret, header, sealed)
+            expected = HEADER_SIZE + sum(block.sealed for block in footer.blocks) + length + TRAILER_SIZE
+            if expected != size:
+                raise Malformed(f"has {size} bytes, and its footer says {expected}")
+        except Malformed as error:
+            raise Damage(key, str(error)) from None
+        return SealedObject(self.store, key, header, secret, footer)
+
+    @staticmethod
+    def _open_footer(secret: bytes, header: bytes, sealed: bytes) -> Footer:
+        try:
+            return decode_footer(unseal_numbered(secret, header, FOOTER_NUMBER, sealed))
+        except Malformed as error:
+            raise Malformed(f"the footer {error}") from None
+
+
+def parse_trailer(trailer: bytes) -> tuple[int, int]:
+    """The length of the footer, and the version of the vault key."""
+    cursor = Cursor(trailer)
+    length = int.from_bytes(cursor.take(4), "little")
+    version = int.from_bytes(cursor.take(4), "little")
+    if cursor.take(8) != bytes(4) + TRAILER_MAGIC:
+        raise Malformed("does not end as a sealed object does: it is cut, or is something else")
+    return length, version
+
+
+@dataclass(frozen=True)
+class ObjectRef:
+    kind: ObjectKind
+    id: bytes
+    size: int
+    parts: tuple[bytes, ...]
+
+    @property
+    def key(self) -> str:
+        return object_key(self.kind, self.id)
+
+
+@dataclass(frozen=True)
+class SegmentRef:
+    object: int
+    segment: int
+    first: str
+    last: str
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    kind: str
+    segments: tuple[SegmentRef, ...]
+    index: tuple[SegmentRef, ...]
+
+
+@dataclass(frozen=True)
+class Stream:
+    place: int
+    name: str
+    is_tree: bool
+    encoding: str
+    key: tuple[Any, ...]
+    schema: Any
+    records: int
+    files: int
+    bytes: int
+    digest: bytes
+    layers: tuple[Layer, ...]
+
+    @property
+    def title(self) -> str:
+        return printable(self.name)
+
+    @property
+    def counts(self) -> str:
+        things = f"{self.files} files" if self.is_tree else f"{self.records} records"
+        return f"{things}, {self.bytes} bytes"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    key: str
+    json: dict[str, Any]
+    id: str
+    resource: str
+    type: str
+    started_at: str
+    completed_at: str
+    name_key_version: int
+    objects: tuple[ObjectRef, ...]
+    streams: tuple[Stream, ...]
+
+
+def read_manifest(vault: Vault, backup: str) -> Manifest:
+    sealed = vault.open_manifest(backup)
+    plain = b"".join(sealed.block(number) for number in range(len(sealed.footer.blocks)))
+    try:
+        value = json_object(plain)
+        if member(value, "format", int) != FORMAT:
+            raise Malformed(f"is not a manifest of format {FORMAT}")
+        if hex_member(value, "vault", HEX_ID) != vault.id:
+            raise Malformed("is a manifest of another vault")
+        if member(value, "id", str) != backup:
+            raise Malformed(f"is the manifest of another backup, {printable(member(value, 'id', str))}")
+        return parse_manifest(sealed.key, value)
+    except Malformed as error:
+        raise Damage(sealed.key, str(error)) from None
+
+
+def parse_manifest(key: str, value: dict[str, Any]) -> Manifest:
+    return Manifest(
+        key=key,
+        json=value,
+        id=member(value, "id", str),
+        resource=member(value, "resource", str),
+        type=member(value, "type", str),
+        started_at=member(value, "started_at", str),
+        completed_at=member(value, "completed_at", str),
+        name_key_version=member(value, "name_key_version", int),
+        objects=tuple(parse_object_ref(one) for one in member(value, "objects", list)),
+        streams=tuple(parse_stream(place, one) for place, one in enumerate(member(value, "streams", list))),
+    )
+
+
+def parse_object_ref(value: Any) -> ObjectRef:
+    kinds = {"pack": ObjectKind.PACK, "index": ObjectKind.INDEX}
+    kind = member(value, "kind", str)
+    if kind not in kinds:
+        raise Malformed(f"names an object of the unknown kind {printable(kind)!r}")
+    parts = tuple(from_hex(part, HEX_HASH, "parts") for part in member(value, "parts", list))
+    return ObjectRef(kinds[kind], hex_member(value, "id", HEX_ID), member(value, "size", int), parts)
+
+
+def parse_stream(place: int, value: Any) -> Stream:
+    kind = member(value, "kind", str)
+    if kind not in ("tree", "records"):
+        raise Malformed(f"has a stream of the unknown kind {printable(kind)!r}")
+    return Stream(
+        place=place,
+        name=member(value, "name", str),
+        is_tree=kind == "tree",
+        encoding=member(value, "encoding", str, ""),
+        key=tuple(member(value, "key", list, [])),
+        schema=value.get("schema"),
+        records=member(value, "records", int, 0),
+        files=member(value, "files", int, 0),
+        bytes=member(value, "bytes", int, 0),
+        digest=hex_member(value, "digest", HEX_HASH),
+        layers=tuple(parse_layer(layer) for layer in member(value, "layers", list)),
+    )
+
+
+def parse_layer(value: Any) -> Layer:
+    return Layer(
+        kind=member(value, "kind", str),
+        segments=tuple(parse_segment_ref(ref) for ref in member(value, "segments", list)),
+        index=tuple(parse_segment_ref(ref) for ref in member(value, "index", list)),
+    )
+
+
+def parse_segment_ref(value: Any) -> SegmentRef:
+    return SegmentRef(
+        object=member(value, "object", int),
+        segment=member(value, "segment", int),
+        first=member(value, "first", str),
+        last=member(value, "last", str),
+        count=member(value, "count", int),
+        bytes=member(value, "bytes", int),
+    )
+
+
+class Finding(NamedTuple):
+    """Something wrong in an object, and in which stream if that is known."""
+
+    object: str
+    stream: str
+    what: str
+
+    def __str__(self) -> str:
+        stream = f"stream {printable(self.stream)!r}: " if self.stream else ""
+        return f"{self.object}: {stream}{self.what}"
+
+
+class Report:
+    """What is damaged, and what was refused. Each finding is shown once, when it is made."""
+
+    def __init__(self, show: Callable[[Finding], None]) -> None:
+        self._show = show
+        self._damage: dict[Finding, None] = {}
+        self._refused: dict[Finding, None] = {}
+
+    def damage(self, object: str, what: str, stream: str = "") -> None:
+        self._add(self._damage, Finding(object, stream, what))
+
+    def refused(self, object: str, what: str, stream: str) -> None:
+        self._add(self._refused, Finding(object, stream, what))
+
+    def damages(self) -> list[Finding]:
+        return list(self._damage)
+
+    def refusals(self) -> list[Finding]:
+        return list(self._refused)
+
+    def _add(self, findings: dict[Finding, None], finding: Finding) -> None:
+        if finding not in findings:
+            findings[finding] = None
+            self._show(finding)
+
+
+@dataclass(frozen=True)
+class OpenSegment:
+    holder: SealedObject
+    segment: Segment
+
+
+class Backup:
+    """A backup in a vault, and the report to which reading it adds."""
+
+    def __init__(self, vault: Vault, manifest: Manifest, report: Report) -> None:
+        self.vault = vault
+        self.manifest = manifest
+        self.report = report
+
+    def open_segment(self, stream: Stream, ref: SegmentRef, kind: SegmentKind) -> OpenSegment | None:
+        """The segment that a manifest names, or nothing and a finding."""
+        try:
+            if not 0 <= ref.object < len(self.manifest.objects):
+                raise Damage(self.manifest.key, f"a segment is in object {ref.object}, which is not listed")
+            listed = self.manifest.objects[ref.object]
+            holder = self.vault.open_object(listed.kind, listed.id)
+            segments = holder.footer.segments
+            if not 0 <= ref.segment < len(segments):
+                raise Damage(holder.key, f"has no segment {ref.segment}")
+            segment = segments[ref.segment]
+            if segment.kind is not kind or segment.stream != stream.place:
+                raise Damage(holder.key, f"segment {ref.segment} is of another kind or stream than the manifest says")
+        except Damage as damage:
+            self.report.damage(damage.key, damage.what, stream.name)
+            return None
+        return OpenSegment(holder, segment)
+
+    def content(self, opened: OpenSegment, entry: Entry) -> Iterator[bytes]:
+        """The content of a file's entry, piece by piece; a wrong hash is found after the last piece."""
+        if not entry.length:
+            return
+        content = hashlib.sha256()
+        for extent in entry.extents:
+            piece = self._extent(opened, extent)
+            content.update(piece)
+            yield piece
+        if content.digest() != entry.sha256:
+            raise Damage(opened.holder.key, f"{entry.name}: the content has another SHA-256")
+
+    def _extent(self, opened: OpenSegment, extent: Extent) -> bytes:
+        holder, packs = opened.holder, opened.segment.packs
+        if extent.pack > len(packs):
+            raise Damage(opened.holder.key, f"an extent is in pack {extent.pack} of {len(packs)}")
+        if extent.pack:
+            holder = self.vault.open_object(ObjectKind.PACK, packs[extent.pack - 1])
+        plain = self.vault.block(holder, extent.block)
+        if extent.offset + extent.length > len(plain):
+            raise Damage(opened.holder.key, f"an extent reaches past block {extent.block} of {holder.key}")
+        return plain[extent.offset : extent.offset + extent.length]
+
+
+class SegmentVisitor:
+    """What is done with the things that a walk reads. A gap stands for things that could not be read."""
+
+    def begin(self, opened: OpenSegment) -> None:
+        pass
+
+    def gap(self, things: int | None) -> None:
+        pass
+
+    def end(self, opened: OpenSegment) -> None:
+        pass
+
+
+class TreeVisitor(SegmentVisitor):
+    def entry(self, opened: OpenSegment, entry: Entry) -> None:
+        pass
+
+
+class RunVisitor(SegmentVisitor):
+    def record(self, opened: OpenSegment, number: int, fence: Fence | None, record: Record, digest: bytes) -> None:
+        """A record of block `number`; the first one of a block comes with the block's fence."""
+
+
+class Walk:
+    """Reads the segments of a stream in order, and compares them with the footers and the manifest.
+
+    A block that does not open costs what is in it: the walk reports it, tells the visitor, and goes on.
+    """
+
+    kind: SegmentKind
+
+    def __init__(self, backup: Backup, stream: Stream, visitor: SegmentVisitor) -> None:
+        self._backup = backup
+        self._stream = stream
+        self._visitor = visitor
+        self._total = Tally()
+
+    def run(self) -> Tally:
+        for layer in self._stream.layers:
+            self.start_layer()
+            for ref in layer.segments:
+                self._segment(ref)
+            self.end_layer()
+        if len(self._stream.layers) <= 1:
+            self._compare_total()
+        return self._total
+
+    def start_layer(self) -> None:
+        pass
+
+    def end_layer(self) -> None:
+        pass
+
+    def gap(self) -> None:
+        pass
+
+    def block(self, opened: OpenSegment, number: int, fence: Fence, tally: Tally) -> None:
+        raise NotImplementedError
+
+    def compare(self, opened: OpenSegment, tally: Tally) -> Iterator[str]:
+        """What the footer says otherwise than the segment, of that which only this kind of segment has."""
+        raise NotImplementedError
+
+    def damage(self, key: str, what: str) -> None:
+        self._backup.report.damage(key, what, self._stream.name)
+
+    def _segment(self, ref: SegmentRef) -> None:
+        tally = Tally()
+        opened = self._backup.open_segment(self._stream, ref, self.kind)
+        if opened is None:
+            tally.complete = False
+            self._skip(None)
+        else:
+            self._read(opened, tally)
+            if tally.complete:
+                for what in itertools.chain(self._compare(opened.segment, tally), self.compare(opened, tally)):
+                    self.damage(opened.holder.key, f"segment {ref.segment}: {what}")
+            self._compare_ref(ref, opened)
+        self._total.add(tally)
+
+    def _read(self, opened: OpenSegment, tally: Tally) -> None:
+        self._visitor.begin(opened)
+        for number, fence in opened.segment.numbered_fences():
+            try:
+                self.block(opened, number, fence, tally)
+            except Damage as damage:
+                self.damage(damage.key, damage.what)
+                tally.complete = False
+                self._skip(fence.things)
+        self._visitor.end(opened)
+
+    def _skip(self, things: int | None) -> None:
+        self.gap()
+        self._visitor.gap(things)
+
+    @staticmethod
+    def _compare(segment: Segment, tally: Tally) -> Iterator[str]:
+        if tally.bytes != segment.bytes:
+            yield f"holds {tally.bytes} bytes, and the footer says {segment.bytes}"
+        if tally.digest != segment.digest:
+            yield "the sum of digests is not the footer's"
+
+    def _compare_ref(self, ref: SegmentRef, opened: OpenSegment) -> None:
+        segment = opened.segment
+        first = segment.fences[0].first if segment.fences else b""
+        count = segment.files if segment.kind is SegmentKind.TREE else segment.things
+        said = (ref.first, ref.last, ref.count, ref.bytes)
+        if said != (first.hex(), segment.last.hex(), count, segment.bytes):
+            self.damage(opened.holder.key, f"segment {ref.segment}: the manifest describes another one")
+
+    def _compare_total(self) -> None:
+        stream, total = self._stream, self._total
+        if not total.complete:
+            return
+        things, said = (total.files, stream.files) if stream.is_tree else (total.things, stream.records)
+        if things != said:
+            self.damage(self._backup.manifest.key, f"the stream holds {things}, and the manifest says {said}")
+        if total.bytes != stream.bytes:
+            self.damage(
+                self._backup.manifest.key, f"the stream holds {total.bytes} bytes, and the manifest says {stream.bytes}"
+            )
+        if total.digest != stream.digest:
+            self.damage(self._backup.manifest.key, "the stream's sum of digests is not the manifest's")
+
+
+class PathOrder:
+    """Finds entries that are out of order, and parts that do not follow one another."""
+
+    def __init__(self) -> None:
+        self._previous: Entry | None = None
+        self._after_gap = False
+
+    def gap(self) -> None:
+        self._previous = None
+        self._after_gap = True
+
+    def problems(self, entry: Entry) -> Iterator[str]:
+        if b"\0" in entry.path or entry.path.startswith(b"/"):
+            yield f"{entry.name}: the path is not one that the format allows"
+        if entry.kind is EntryKind.DIRECTORY and not entry.path.endswith(b"/"):
+            yield f"{entry.name}: the path of a directory does not end with a slash"
+        previous = self._previous
+        if previous and previous.path == entry.path and previous.is_part and entry.is_part:
+            if entry.offset != previous.end or entry.size != previous.size:
+                yield f"{entry.name}: the part at {entry.offset} does not follow the one before"
+        else:
+            yield from self.unfinished()
+            if previous and entry.path <= previous.path:
+                yield f"{entry.name}: stands after {previous.name}"
+            if entry.offset and not self._after_gap:
+                yield f"{entry.name}: the parts before {entry.offset} are missing"
+        if entry.end > entry.size:
+            yield f"{entry.name}: the part at {entry.offset} reaches past the end"
+        self._previous = entry
+        self._after_gap = False
+
+    def unfinished(self) -> Iterator[str]:
+        if self._previous and self._previous.end < self._previous.size:
+            yield f"{self._previous.name}: the parts after {self._previous.end} are missing"
+
+
+class TreeWalk(Walk):
+    kind = SegmentKind.TREE
+
+    def __init__(self, backup: Backup, stream: Stream, visitor: TreeVisitor) -> None:
+        super().__init__(backup, stream, visitor)
+        self._tree_visitor = visitor
+        self._order = PathOrder()
+        self._last_path = b""
+
+    def start_layer(self) -> None:
+        self._order = PathOrder()
+
+    def end_layer(self) -> None:
+        for problem in self._order.unfinished():
+            self.damage(self._backup.manifest.key, problem)
+
+    def gap(self) -> None:
+        self._order.gap()
+
+    def block(self, opened: OpenSegment, number: int, fence: Fence, tally: Tally) -> None:
+        entries = opened.holder.parse(number, parse_tree_block, fence)
+        if entries and entries[0].path != fence.first:
+            self.damage(opened.holder.key, f"block {number} does not begin with the path in its fence")
+        for entry in entries:
+            tally.count(entry.length, entry.digest, files=not entry.is_later_part)
+            for problem in self._order.problems(entry):
+                self.damage(opened.holder.key, problem)
+            self._tree_visitor.entry(opened, entry)
+            self._last_path = entry.path
+
+    def compare(self, opened: OpenSegment, tally: Tally) -> Iterator[str]:
+        if tally.files != opened.segment.files:
+            yield f"holds {tally.files} files, and the footer says {opened.segment.files}"
+        if tally.things and self._last_path != opened.segment.last:
+            yield "does not end with the path in the footer"
+
+
+class RunWalk(Walk):
+    kind = SegmentKind.RUN
+
+    def __init__(self, backup: Backup, stream: Stream, visitor: RunVisitor) -> None:
+        super().__init__(backup, stream, visitor)
+        self._run_visitor = visitor
+
+    def block(self, opened: OpenSegment, number: int, fence: Fence, tally: Tally) -> None:
+        stores_keys = opened.segment.stores_keys
+        records = opened.holder.parse(number, lambda plain: parse_run_block(plain, stores_keys), fence)
+        first: Fence | None = fence
+        for record in records:
+            digest = record.digest()
+            tally.count(len(record.value), digest)
+            self._run_visitor.record(opened, number, first, record, digest)
+            first = None
+
+    def compare(self, opened: OpenSegment, tally: Tally) -> Iterator[str]:
+        if opened.segment.tombstones:
+            yield f"has {opened.segment.tombstones} tombstones, which a single layer cannot have"
+
+
+class JsonNumber(str):
+    """A number as it stands in its JSON text."""
+
+
+def refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def compact_json(value: Any) -> str:
+    if isinstance(value, JsonNumber):
+        return value
+    if isinstance(value, dict):
+        members = (f"{compact_json(name)}:{compact_json(member)}" for name, member in value.items())
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(compact_json, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def resolve_pointer(value: Any, pointer: str) -> Any:
+    """The value at a JSON pointer, RFC 6901; a LookupError if there is none."""
+    if pointer and not pointer.startswith("/"):
+        raise LookupError(pointer)
+    for token in pointer.split("/")[1:]:
+        token = token.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict):
+            value = value[token]
+        elif isinstance(value, list) and re.fullmatch(r"0|[1-9][0-9]{0,9}", token):
+            value = value[int(token)]
+        else:
+            raise LookupError(pointer)
+    return value
+
+
+class KeyHasher:
+    """Hashes the keys of a stream's records, where the manifest says how a key is found in a value."""
+
+    def __init__(self, secret: bytes, stream: Stream) -> None:
+        self._secret = secret
+        self._encoding = stream.encoding
+        self._names = stream.key
+
+    def hash(self, record: Record) -> bytes | None:
+        key = self._canonical_key(record.value) if record.key is None else record.key
+        return hmac.digest(self._secret, key, "sha256")[:KEY_HASH_SIZE] if key is not None else None
+
+    def _canonical_key(self, value: bytes) -> bytes | None:
+        if not self._names or not all(isinstance(name, str) for name in self._names):
+            return None
+        try:
+            parsed = json.loads(
+                value.decode("utf-8"), parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=refuse_constant
+            )
+        except RecursionError:
+            return None
+        except ValueError:
+            raise Malformed("is not JSON") from None
+        try:
+            return compact_json([self._part(parsed, name) for name in self._names]).encode("utf-8")
+        except (LookupError, TypeError, UnicodeEncodeError):
+            return None
+
+    def _part(self, parsed: Any, name: str) -> Any:
+        return resolve_pointer(parsed, name) if self._encoding == "json" else parsed[name]
+
+
+Place = tuple[int, int]
+
+
+class IndexSegments:
+    """The index segments of a stream, by the task and sequence of the tree or run to which they belong."""
+
+    def __init__(self, backup: Backup, stream: Stream) -> None:
+        self._backup = backup
+        self._stream = stream
+        self._kind = SegmentKind.CHUNK_LISTS if stream.is_tree else SegmentKind.STATE_TABLE
+        self._refs: dict[Place, SegmentRef] = {}
+        for layer in stream.layers:
+            for ref in layer.index:
+                self._add(ref)
+        self._unclaimed = dict(self._refs)
+
+    def _add(self, ref: SegmentRef) -> None:
+        opened = self._open(ref)
+        if opened:
+            place = (opened.segment.task, opened.segment.sequence)
+            if place in self._refs:
+                self.damage(opened.holder.key, f"segment {ref.segment} is a second one for {place}")
+            self._refs[place] = ref
+
+    def _open(self, ref: SegmentRef) -> OpenSegment | None:
+        return self._backup.open_segment(self._stream, ref, self._kind)
+
+    def claim(self, segment: Segment) -> OpenSegment | None:
+        """The index segment of a tree or run."""
+        place = (segment.task, segment.sequence)
+        self._unclaimed.pop(place, None)
+        return self._open(self._refs[place]) if place in self._refs else None
+
+    def all(self) -> Iterator[OpenSegment]:
+        return (opened for opened in map(self._open, self._refs.values()) if opened)
+
+    def report_unclaimed(self) -> None:
+        for place, ref in self._unclaimed.items():
+            opened = self._open(ref)
+            if opened:
+                self.damage(opened.holder.key, f"segment {ref.segment} belongs to no segment of the stream: {place}")
+
+    def damage(self, key: str, what: str) -> None:
+        self._backup.report.damage(key, what, self._stream.name)
+
+    def things(
+        self, opened: OpenSegment, parser: Callable[[bytes], list[T]]
+    ) -> Iterator[tuple[int, Fence | None, T | None]]:
+        """The things of an index segment with their block, and its fence at the first; nothing for each in a bad block."""
+        for number, fence in opened.segment.numbered_fences():
+            things: Sequence[T | None]
+            try:
+                things = opened.holder.parse(number, parser, fence)
+            except Damage as damage:
+                self.damage(damage.key, damage.what)
+                things = [None] * fence.things
+            first: Fence | None = fence
+            for thing in things:
+                yield number, first, thing
+                first = None
+
+
+class TreeCheck(TreeVisitor):
+    """Compares every content with its hash, and every file with its chunk list."""
+
+    def __init__(self, backup: Backup, stream: Stream) -> None:
+        self._backup = backup
+        self._index = IndexSegments(backup, stream)
+        self._listed = {ref.id for ref in backup.manifest.objects if ref.kind is ObjectKind.PACK}
+        self._chunks: OpenSegment | None = None
+        self._lists: Iterator[tuple[int, Fence | None, list[Chunk] | None]] = iter(())
+
+    def begin(self, opened: OpenSegment) -> None:
+        for pack in opened.segment.packs:
+            if pack not in self._listed:
+                key = object_key(ObjectKind.PACK, pack)
+                self._index.damage(opened.holder.key, f"holds extents in {key}, which the manifest does not list")
+        self._chunks = self._index.claim(opened.segment)
+        if self._chunks:
+            self._lists = self._index.things(self._chunks, parse_chunk_lists)
+
+    def entry(self, opened: OpenSegment, entry: Entry) -> None:
+        try:
+            for _ in self._backup.content(opened, entry):
+                pass
+        except Damage as damage:
+            self._index.damage(opened.holder.key, f"{entry.name}: the content cannot be read: {damage}")
+        if self._chunks and entry.kind is EntryKind.FILE:
+            self._check_chunks(self._chunks.holder.key, entry)
+
+    def _check_chunks(self, key: str, entry: Entry) -> None:
+        number, fence, chunks = next(self._lists, (-1, None, None))
+        if number < 0:
+            self._index.damage(key, f"{entry.name}: has no chunk list")
+            return
+        if fence and fence.first != entry.path:
+            self._index.damage(key, f"block {number} does not begin with the path in its fence")
+        if chunks is not None and sum(chunk.length for chunk in chunks) != entry.length:
+            self._index.damage(key, f"{entry.name}: the chunk list is of another length")
+
+    def gap(self, things: int | None) -> None:
+        """How many of the things were files nobody knows, so the lists cannot be told apart any more."""
+        self._drain()
+
+    def end(self, opened: OpenSegment) -> None:
+        if self._chunks and self._drain():
+            self._index.damage(self._chunks.holder.key, f"has chunk lists for no file of {opened.holder.key}")
+        self._chunks = None
+
+    def _drain(self) -> int:
+        self_chunks, self._chunks = self._chunks, None
+        left = sum(1 for _ in self._lists) if self_chunks else 0
+        self._chunks = self_chunks
+        return left
+
+    def finish(self) -> None:
+        self._index.report_unclaimed()
+
+
+class RunCheck(RunVisitor):
+    """Compares every record with its key hash, its fence and its row of the state table."""
+
+    def __init__(self, backup: Backup, stream: Stream) -> None:
+        manifest = backup.manifest
+        secret = backup.vault.derive(manifest.name_key_version, b"holdfast/1/key-hash", manifest.key)
+        self._backup = backup
+        self._hasher = KeyHasher(secret, stream)
+        self._index = IndexSegments(backup, stream)
+        self._state: OpenSegment | None = None
+        self._rows: Iterator[tuple[int, Fence | None, StateRow | None]] = iter(())
+        self._previous: bytes | None = None
+        self._previous_row: bytes | None = None
+
+    def begin(self, opened: OpenSegment) -> None:
+        self._previous = self._previous_row = None
+        self._state = self._index.claim(opened.segment)
+        if self._state:
+            self._rows = self._index.things(self._state, parse_state_table)
+
+    def record(self, opened: OpenSegment, number: int, fence: Fence | None, record: Record, digest: bytes) -> None:
+        key = opened.holder.key
+        try:
+            key_hash = self._hasher.hash(record)
+        except Malformed as error:
+            self._index.damage(key, f"block {number}: a record {error}")
+            key_hash = None
+        row = self._next_row() if self._state else None
+        if row and self._state:
+            if not hmac.compare_digest(row.digest_start, digest[: len(row.digest_start)]):
+                self._index.damage(self._state.holder.key, f"has another digest for a record in block {number} of {key}")
+            if key_hash not in (None, row.key_hash):
+                self._index.damage(
+                    self._state.holder.key, f"has another key hash for a record in block {number} of {key}"
+                )
+            key_hash = key_hash or row.key_hash
+        if key_hash is not None:
+            if fence and key_hash != fence.first:
+                self._index.damage(key, f"block {number} does not begin with the key hash in its fence")
+            if self._previous is not None and key_hash <= self._previous:
+                self._index.damage(key, f"block {number}: the records are not in order of their key hashes")
+        self._previous = key_hash
+
+    def _next_row(self) -> StateRow | None:
+        assert self._state is not None
+        key = self._state.holder.key
+        number, fence, row = next(self._rows, (-1, None, None))
+        if number < 0:
+            self._index.damage(key, "has fewer rows than its run has records")
+        if row is None:
+            self._previous_row = None
+            return None
+        if fence and row.key_hash != fence.first:
+            self._index.damage(key, f"block {number} does not begin with the key hash in its fence")
+        if self._previous_row is not None and row.key_hash <= self._previous_row:
+            self._index.damage(key, f"block {number}: the rows are not in ascending order")
+        self._previous_row = row.key_hash
+        return row
+
+    def gap(self, things: int | None) -> None:
+        self._previous = None
+        if self._state and things is not None:
+            for _ in range(things):
+                self._next_row()
+
+    def end(self, opened: OpenSegment) -> None:
+        if self._previous is not None and self._previous != opened.segment.last:
+            self._index.damage(opened.holder.key, "a run does not end with the key hash in the footer")
+        if self._state and next(self._rows, None):
+            self._index.damage(self._state.holder.key, "has more rows than its run has records")
+        self._state = None
+
+    def finish(self) -> None:
+        self._index.report_unclaimed()
+        tables = list(self._index.all())
+        if len(tables) > 1:
+            self._check_unique(tables)
+
+    def _check_unique(self, tables: Sequence[OpenSegment]) -> None:
+        """No hash is in two tables. Windows of the hashes are read one by one, so that one fits into memory."""
+        windows = sum(table.segment.things for table in tables) // HASHES_AT_ONCE + 1
+        edges = [place * 2 ** (8 * KEY_HASH_SIZE) // windows for place in range(windows + 1)]
+        for low, high in zip(edges, edges[1:]):
+            seen: set[bytes] = set()
+            for table in tables:
+                found = set(self._hashes_between(table, low, high))
+                if not seen.isdisjoint(found):
+                    self._index.damage(table.holder.key, "has a key hash that another table of the layer has too")
+                seen |= found
+
+    def _hashes_between(self, table: OpenSegment, low: int, high: int) -> Iterator[bytes]:
+        firsts = [int.from_bytes(fence.first, "big") for fence in table.segment.fences]
+        start = max(0, bisect.bisect_right(firsts, low) - 1)
+        for place in range(start, bisect.bisect_left(firsts, high)):
+            try:
+                plain = self._backup.vault.block(table.holder, table.segment.first_block + place)
+                hashes = [row.key_hash for row in parse_state_table(plain)]
+            except (Damage, Malformed):
+                continue
+            yield from (hash for hash in hashes if low <= int.from_bytes(hash, "big") < high)
+
+
+def verify_object(vault: Vault, ref: ObjectRef, report: Report) -> None:
+    try:
+        size = vault.store.size(ref.key)
+        if size != ref.size:
+            report.damage(ref.key, f"has {size} bytes, and the manifest says {ref.size}")
+        verify_parts(vault, ref, report)
+        verify_blocks(vault, ref, report)
+    except Damage as damage:
+        report.damage(damage.key, damage.what)
+
+
+def verify_parts(vault: Vault, ref: ObjectRef, report: Report) -> None:
+    parts = 0
+    with closing(vault.store.parts(ref.key)) as read:
+        for part, said in zip(read, ref.parts):
+            if hashlib.sha256(part).digest() != said:
+                report.damage(ref.key, f"part {parts} has another SHA-256 than the manifest says")
+            parts += 1
+    if parts != len(ref.parts) or parts != -(-ref.size // PART_SIZE):
+        report.damage(ref.key, f"has {parts} parts, and the manifest says {len(ref.parts)}")
+
+
+def verify_blocks(vault: Vault, ref: ObjectRef, report: Report) -> None:
+    sealed = vault.open_object(ref.kind, ref.id)
+    if vault.store.read(ref.key, 0, HEADER_SIZE) != sealed.header:
+        report.damage(ref.key, "has a header that is not its own")
+    in_packs = (SegmentKind.TREE, SegmentKind.RUN)
+    if any((segment.kind in in_packs) != (ref.kind is ObjectKind.PACK) for segment in sealed.footer.segments):
+        report.damage(ref.key, "has a segment of a kind that does not belong there")
+    for number in range(len(sealed.footer.blocks)):
+        try:
+            sealed.block(number)
+        except Damage as damage:
+            report.damage(damage.key, damage.what)
+
+
+def verify_stream(backup: Backup, stream: Stream) -> Tally:
+    check: TreeCheck | RunCheck
+    if stream.is_tree:
+        check = TreeCheck(backup, stream)
+        tally = TreeWalk(backup, stream, check).run()
+    else:
+        check = RunCheck(backup, stream)
+        tally = RunWalk(backup, stream, check).run()
+    check.finish()
+    return tally
+
+
+class OpenFile(NamedTuple):
+    path: bytes
+    name: bytes
+    folder: int
+    file: BinaryIO
+
+
+class OpenFolder(NamedTuple):
+    path: bytes
+    mode: int | None
+    mtime_ns: int | None
+
+
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+OPEN_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+ENTRY_ERRORS = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EACCES", "EEXIST", "EILSEQ", "EINVAL", "EISDIR", "ELOOP", "ENAMETOOLONG"),
+        *("ENOENT", "ENOTDIR", "ENOTSUP", "EOVERFLOW", "EPERM"),
+    )
+)
+
+
+def split_path(path: bytes) -> list[bytes]:
+    """The names in a path of a file or link, or of a directory with its slash; refuses what could lead elsewhere."""
+    names = path.split(b"/")
+    if b"\0" in path or any(name in (b"", b".", b"..") for name in names):
+        raise Refused("the path is not one that can be written safely")
+    return names
+
+
+@contextmanager
+def entry_errors() -> Iterator[None]:
+    """An error that comes from the entry refuses it; any other, such as a full disk, ends the program."""
+    try:
+        yield
+    except OverflowError:
+        raise Refused("the time is out of the range of this system") from None
+    except OSError as error:
+        if error.errno in ENTRY_ERRORS:
+            raise Refused(error.strerror) from None
+        raise
+
+
+class TreeWriter:
+    """Writes the entries of a tree below a directory, which it alone writes to, in the order of their paths.
+
+    Every directory on the way is opened by itself, never through a symbolic link. A directory's mode and time are set when
+    the first path comes that is not in it.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._folders: list[OpenFolder] = []
+        self._cached: tuple[list[bytes], int] | None = None
+        self._file: OpenFile | None = None
+
+    def directory(self, entry: Entry) -> None:
+        self._leave(entry.path)
+        names = split_path(entry.path[:-1] if entry.path.endswith(b"/") else entry.path)
+        with entry_errors():
+            self._make_folder(self._open_folder(names[:-1]), names[-1], 0o777 if entry.mode is None else 0o700)
+        self._folders.append(OpenFolder(b"/".join(names) + b"/", entry.mode, entry.mtime_ns))
+
+    def link(self, entry: Entry) -> None:
+        self._leave(entry.path)
+        names = split_path(entry.path)
+        with entry_errors():
+            folder = self._open_folder(names[:-1])
+            os.symlink(entry.target, names[-1], dir_fd=folder)
+            if entry.mtime_ns is not None:
+                os.utime(names[-1], ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
+
+    def begin_file(self, entry: Entry) -> None:
+        self._leave(entry.path)
+        names = split_path(entry.path)
+        with entry_errors():
+            folder = os.dup(self._open_folder(names[:-1]))
+            try:
+                created = os.open(names[-1], NEW_FILE, 0o666 if entry.mode is None else 0o600, dir_fd=folder)
+            except OSError:
+                os.close(folder)
+                raise
+        self._file = OpenFile(entry.path, names[-1], folder, os.fdopen(created, "wb"))
+
+    def is_at(self, path: bytes, offset: int) -> bool:
+        """Whether the open file is the one at `path`, written up to `offset`."""
+        return self._file is not None and self._file.path == path and self._file.file.tell() == offset
+
+    def write(self, piece: bytes) -> None:
+        assert self._file is not None
+        self._file.file.write(piece)
+
+    def end_file(self, entry: Entry) -> None:
+        assert self._file is not None
+        try:
+            with entry_errors():
+                self._file.file.flush()
+                if entry.mode is not None:
+                    os.fchmod(self._file.file.fileno(), entry.mode & 0o7777)
+                if entry.mtime_ns is not None:
+                    os.utime(self._file.file.fileno(), ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            self._file.file.close()
+            os.close(self._file.folder)
+            self._file = None
+
+    def discard_file(self) -> None:
+        """Takes away the file that was begun and not ended, if there is one."""
+        if self._file is not None:
+            unfinished, self._file = self._file, None
+            try:
+                unfinished.file.close()
+                os.unlink(unfinished.name, dir_fd=unfinished.folder)
+            finally:
+                os.close(unfinished.folder)
+
+    def finish(self) -> None:
+        self._leave(None)
+        if self._cached:
+            os.close(self._cached[1])
+            self._cached = None
+
+    def _leave(self, path: bytes | None) -> None:
+        self.discard_file()
+        while self._folders and (path is None or not path.startswith(self._folders[-1].path)):
+            folder = self._folders.pop()
+            if folder.mode is not None or folder.mtime_ns is not None:
+                self._settle(folder)
+
+    def _settle(self, folder: OpenFolder) -> None:
+        try:
+            with entry_errors():
+                opened = self._open_folder(folder.path[:-1].split(b"/"))
+                if folder.mode is not None:
+                    os.fchmod(opened, folder.mode & 0o7777)
+                if folder.mtime_ns is not None:
+                    os.utime(opened, ns=(folder.mtime_ns, folder.mtime_ns))
+        except Refused as refused:
+            raise Refused(f"{printable(folder.path)}: mode or time: {refused}") from None
+
+    def _open_folder(self, names: list[bytes]) -> int:
+        """A descriptor of a directory, made if need be; it stays open until the next call."""
+        if self._cached:
+            if self._cached[0] == names:
+                return self._cached[1]
+            os.close(self._cached[1])
+            self._cached = None
+        folder = os.dup(self._root)
+        try:
+            for name in names:
+                self._make_folder(folder, name, 0o777)
+                parent, folder = folder, os.open(name, OPEN_FOLDER, dir_fd=folder)
+                os.close(parent)
+        except OSError:
+            os.close(folder)
+            raise
+        self._cached = (list(names), folder)
+        return folder
+
+    @staticmethod
+    def _make_folder(parent: int, name: bytes, mode: int) -> None:
+        try:
+            os.mkdir(name, mode, dir_fd=parent)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                raise
+
+
+class TreeExtract(TreeVisitor):
+    """Writes the entries of a tree; what is damaged or cannot be written is reported and left out."""
+
+    def __init__(self, backup: Backup, stream: Stream, writer: TreeWriter) -> None:
+        self._backup = backup
+        self._stream = stream
+        self._writer = writer
+        self._left_out: bytes | None = None
+        self.with_attributes = 0
+
+    def entry(self, opened: OpenSegment, entry: Entry) -> None:
+        if entry.is_later_part and entry.path == self._left_out:
+            return
+        self._left_out = None
+        self.with_attributes += bool(entry.attributes and not entry.is_later_part)
+        try:
+            self._write(opened, entry)
+        except Damage as damage:
+            self._leave_out(entry)
+            what = f"{entry.name}: not extracted: {damage}"
+            self._backup.report.damage(opened.holder.key, what, self._stream.name)
+        except Refused as refused:
+            self._leave_out(entry)
+            what = f"{entry.name}: not extracted as it is: {refused}"
+            self._backup.report.refused(opened.holder.key, what, self._stream.name)
+
+    def _leave_out(self, entry: Entry) -> None:
+        self._writer.discard_file()
+        self._left_out = entry.path
+
+    def _write(self, opened: OpenSegment, entry: Entry) -> None:
+        if entry.kind is EntryKind.DIRECTORY:
+            self._writer.directory(entry)
+        elif entry.kind is EntryKind.LINK:
+            self._writer.link(entry)
+        else:
+            self._write_file(opened, entry)
+
+    def _write_file(self, opened: OpenSegment, entry: Entry) -> None:
+        if not entry.is_later_part:
+            self._writer.begin_file(entry)
+        elif not self._writer.is_at(entry.path, entry.offset):
+            raise Damage(opened.holder.key, "the part before is missing")
+        for piece in self._backup.content(opened, entry):
+            self._writer.write(piece)
+        if entry.end == entry.size:
+            self._writer.end_file(entry)
+
+
+class RunExtract(RunVisitor):
+    """Writes the values of records, one a line."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def record(self, opened: OpenSegment, number: int, fence: Fence | None, record: Record, digest: bytes) -> None:
+        self._file.write(record.value + b"\n")
+
+
+def is_plain_name(name: Any) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..") and "/" not in name and name.isprintable()
+
+
+def safe_name(name: str) -> str:
+    """A stream's name as a name of a file; what cannot be in one stands as %XX."""
+    if is_plain_name(name):
+        return name
+    return urllib.parse.quote(name, safe=" ", errors="surrogatepass").replace(".", "%2E") or "stream"
+
+
+def target_names(streams: Sequence[Stream]) -> list[str]:
+    """Where each stream of a backup goes below the target, no two in one place; "" is the target itself."""
+    if len(streams) == 1 and streams[0].is_tree:
+        return [""]
+    names: list[str] = []
+    for stream in streams:
+        name = safe_name(stream.name)
+        candidates = [name, f"{stream.place}-{name}"]
+        if not stream.is_tree:
+            file = stream.schema.get("file") if isinstance(stream.schema, dict) else None
+            candidates = [file] * is_plain_name(file) + [f"{candidate}.jsonl" for candidate in candidates]
+        names.append(next((one for one in candidates if one not in names), f"{stream.place}-{name}"))
+    return names
+
+
+@contextmanager
+def open_target(path: str) -> Iterator[int]:
+    """A descriptor of an empty directory, which is made if it is not there."""
+    path = path.rstrip("/") or "/"
+    try:
+        os.makedirs(path, exist_ok=True)
+        target = os.open(path, OPEN_FOLDER)
+    except OSError as error:
+        raise BadInput(f"{printable(path)} cannot be written to: {error.strerror}") from None
+    try:
+        if os.listdir(target):
+            raise BadInput(f"{printable(path)} is not empty")
+        yield target
+    finally:
+        os.close(target)
+
+
+def extract_tree(backup: Backup, stream: Stream, target: int, name: str) -> int:
+    """Extracts a tree; says how many of its entries have attributes, which no file can carry."""
+    if name:
+        os.mkdir(name, dir_fd=target)
+    root = os.open(name or ".", OPEN_FOLDER, dir_fd=target)
+    try:
+        writer = TreeWriter(root)
+        extract = TreeExtract(backup, stream, writer)
+        TreeWalk(backup, stream, extract).run()
+        try:
+            writer.finish()
+        except Refused as refused:
+            backup.report.refused(backup.manifest.key, str(refused), stream.name)
+        return extract.with_attributes
+    finally:
+        os.close(root)
+
+
+def extract_records(backup: Backup, stream: Stream, target: int, name: str) -> None:
+    with os.fdopen(os.open(name, NEW_FILE, 0o666, dir_fd=target), "wb") as file:
+        RunWalk(backup, stream, RunExtract(file)).run()
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
+def listing(manifest: Manifest) -> dict[str, Any]:
+    kinds = {True: "tree", False: "records"}
+    streams = [
+        {"name": s.name, "kind": kinds[s.is_tree], "records": s.records, "files": s.files, "bytes": s.bytes}
+        for s in manifest.streams
+    ]
+    times = {"started_at": manifest.started_at, "completed_at": manifest.completed_at}
+    return {"id": manifest.id, "resource": manifest.resource, "type": manifest.type, **times, "streams": streams}
+
+
+def command_list(vault: Vault, options: argparse.Namespace) -> ExitCode:
+    manifests: list[Manifest] = []
+    damages: list[Damage] = []
+    for name in vault.store.names("manifests"):
+        if ULID.fullmatch(name):
+            try:
+                manifests.append(read_manifest(vault, name))
+            except Damage as damage:
+                damages.append(damage)
+    if options.json:
+        print_json([listing(manifest) for manifest in manifests])
+    else:
+        rows = [("ID", "RESOURCE", "TYPE", "STARTED", "COMPLETED", "STREAMS")]
+        for one in manifests:
+            streams = "; ".join(f"{stream.title}: {stream.counts}" for stream in one.streams)
+            row = (one.id, one.resource, one.type, one.started_at, one.completed_at)
+            rows.append((*(printable(cell) for cell in row), streams))
+        print_table(rows)
+    if damages:
+        more = f" (and {len(damages) - 1} more manifests)" if len(damages) > 1 else ""
+        raise Damage(damages[0].key, damages[0].what + more)
+    return ExitCode.OK
+
+
+def command_show(vault: Vault, options: argparse.Namespace) -> ExitCode:
+    manifest = read_wanted_manifest(vault, options.id)
+    if options.json:
+        print_json(manifest.json)
+        return ExitCode.OK
+    sizes = sum(ref.size for ref in manifest.objects)
+    rows = [
+        ("id", manifest.id),
+        ("resource", printable(manifest.resource)),
+        ("type", printable(manifest.type)),
+        ("started at", printable(manifest.started_at)),
+        ("completed at", printable(manifest.completed_at)),
+        ("source", json.dumps(manifest.json.get("source"))),
+        ("policy", json.dumps(manifest.json.get("policy"))),
+        ("objects", f"{len(manifest.objects)}, {sizes} bytes"),
+    ]
+    for stream in manifest.streams:
+        rows.append(("stream", f"{stream.title}: {stream.counts}, {len(stream.layers)} layers"))
+    for warning in member(manifest.json, "warnings", list, []):
+        rows.append(("warning", json.dumps(warning)))
+    print_table(rows)
+    return ExitCode.OK
+
+
+def command_extract(vault: Vault, options: argparse.Namespace) -> ExitCode:
+    manifest = read_wanted_manifest(vault, options.id)
+    report = Report(lambda finding: print(finding))
+    backup = Backup(vault, manifest, report)
+    chosen = [s for s in manifest.streams if options.stream in (None, s.name)]
+    if not chosen and options.stream is not None:
+        raise BadInput(f"backup {manifest.id} has no stream {printable(options.stream)!r}")
+    for stream in chosen:
+        if len(stream.layers) > 1:
+            raise ReaderError(f"stream {stream.title!r} has {len(stream.layers)} layers; this program reads one")
+    names = target_names(manifest.streams)
+    with_attributes = 0
+    with open_target(options.to) as target:
+        for stream in chosen:
+            if stream.is_tree:
+                with_attributes += extract_tree(backup, stream, target, names[stream.place])
+            else:
+                extract_records(backup, stream, target, names[stream.place])
+    if with_attributes:
+        print(f"note: {with_attributes} entries have attributes, which were not extracted")
+    if report.damages():
+        raise Damage(manifest.key, f"not all was extracted: {len(report.damages())} findings of damage, listed above")
+    if report.refusals():
+        raise ReaderError(f"not all was extracted: {len(report.refusals())} entries were refused, listed above")
+    print(f"extracted {'; '.join(f'{stream.title}: {stream.counts}' for stream in chosen) or 'nothing'}")
+    return ExitCode.OK
+
+
+def command_verify(vault: Vault, options: argparse.Namespace) -> ExitCode:
+    manifest = read_wanted_manifest(vault, options.id)
+    report = Report((lambda finding: None) if options.json else (lambda finding: print(finding)))
+    for ref in manifest.objects:
+        verify_object(vault, ref, report)
+    backup = Backup(vault, manifest, report)
+    read = Tally()
+    for stream in manifest.streams:
+        read.add(verify_stream(backup, stream))
+    found = report.damages()
+    counts = {"objects": len(manifest.objects), "things": read.things, "bytes": read.bytes}
+    if options.json:
+        print_json({"id": manifest.id, **counts, "findings": [finding._asdict() for finding in found]})
+    else:
+        print(f"read {counts['objects']} objects, {read.things} entries and records, {read.bytes} bytes of content")
+    if found:
+        raise Damage(manifest.key, f"the backup is damaged: {len(found)} findings")
+    return ExitCode.OK
+
+
+def read_wanted_manifest(vault: Vault, id: str) -> Manifest:
+    if not ULID.fullmatch(id):
+        raise BadInput(f"{printable(id)!r} is not the id of a backup, 26 letters and digits")
+    if id not in vault.store.names("manifests"):
+        raise BadInput(f"the vault has no backup {id}")
+    return read_manifest(vault, id)
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as every other error: in one line."""
+
+    def error(self, message: str) -> Any:
+        raise BadInput(f"{message}; --help says more")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="holdfast-read.py",
+        description="Read a Holdfast vault with nothing but its objects and its key.",
+        epilog="Exit codes: 0 all is well, 1 it could not be done, 2 the input is wrong, 3 something is damaged.",
+    )
+    parser.add_argument("--vault", required=True, metavar="DIR", help="the directory with holdfast.json")
+    parser.add_argument("--key", action="append", default=[], metavar="FILE", help="a key file; may be repeated")
+    parser.add_argument(
+        *("--vault-key",),
+        action="append",
+        default=[],
+        metavar="VERSION=FILE",
+        help="a vault key that was unwrapped elsewhere, such as by KMS, in base64; may be repeated",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[Vault, argparse.Namespace], ExitCode], help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help)
+        command.set_defaults(run=run)
+        return command
+
+    add_json(add("list", command_list, "all backups in the vault"))
+    show = add("show", command_show, "what the manifest of a backup says")
+    extract = add("extract", command_extract, "write what a backup holds to an empty directory")
+    verify = add("verify", command_verify, "read everything in a backup and compare it; exit 3 if anything is wrong")
+    for command in (show, extract, verify):
+        command.add_argument("id", metavar="ID", help="the backup's id, as `list` prints it")
+    add_json(show)
+    add_json(verify)
+    extract.add_argument("--to", required=True, metavar="DIR", help="an empty directory, or one to be made")
+    extract.add_argument("--stream", metavar="S", help="only this stream")
+    return parser
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: Sequence[str] | None) -> ExitCode:
+    options = make_parser().parse_args(arguments)
+    key_files = [read_key_file(path) for path in options.key]
+    vault_keys = dict(read_vault_key(argument) for argument in options.vault_key)
+    if not key_files and not vault_keys:
+        raise BadInput("a vault does not open without its key; give the key file with --key")
+    code: ExitCode = options.run(Vault.open(options.vault, key_files, vault_keys), options)
+    sys.stdout.flush()
+    return code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        return run(arguments)
+    except ReaderError as error:
+        message, code = str(error), error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except OSError as error:
+        name = f"{printable(os.fsencode(error.filename))}: " if isinstance(error.filename, (str, bytes)) else ""
+        message, code = f"{name}{error.strerror}", ExitCode.FAILED
+    except MemoryError:
+        message, code = "there is not enough memory", ExitCode.FAILED
+    except KeyboardInterrupt:
+        message, code = "interrupted", ExitCode.FAILED
+    print(f"holdfast-read: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
