@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a Holdfast vault with nothing but its objects and its key.
 
-This is the way to get everything back when there is no Holdfast any more: one file, Python 3.9 or later, and the libraries
-`cryptography` and `zstandard`. It was written from docs/vault-format.md alone and shares no code with the product, so it also
-says whether that page is enough. It only reads the vault.
+This is the way to get everything back when there is no Holdfast any more: one file, Python 3.9 or later, and the
+libraries `cryptography` and `zstandard`. It was written from docs/vault-format.md alone and shares no code with the
+product, so it also says whether that page is enough. It only reads the vault.
 
     holdfast-read.py --vault DIR --key key.json list
     holdfast-read.py --vault DIR --key key.json show ID
@@ -25,6 +25,7 @@ import enum
 import errno
 import hashlib
 import hmac
+import io
 import itertools
 import json
 import os
@@ -34,9 +35,9 @@ import sys
 import urllib.parse
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 try:
@@ -159,12 +160,12 @@ class Cursor:
         value = self.number()
         return (value >> 1) ^ -(value & 1)
 
-    def bytes(self) -> bytes:
+    def sized(self) -> bytes:
         return self.take(self.number())
 
     def text(self) -> str:
         try:
-            return self.bytes().decode("utf-8")
+            return self.sized().decode("utf-8")
         except UnicodeDecodeError:
             raise Malformed("a text is not UTF-8") from None
 
@@ -214,7 +215,7 @@ class Segment:
     files: int = 0
     stores_keys: bool = False
     tombstones: int = 0
-    bytes: int = 0
+    byte_count: int = 0
     digest: bytes = b""
     last: bytes = b""
 
@@ -253,7 +254,7 @@ def parse_footer(plain: bytes) -> Footer:
 
 def parse_segment(cursor: Cursor, blocks: int) -> Segment:
     kind = parse_enum(SegmentKind, cursor.u8(), "segment")
-    place = {"stream": cursor.number32(), "task": cursor.number32(), "sequence": cursor.number32()}
+    stream, task, sequence = cursor.number32(), cursor.number32(), cursor.number32()
     summary: dict[str, Any] = {}
     if kind is SegmentKind.TREE:
         ids = cursor.take(ID_SIZE * cursor.number())
@@ -263,12 +264,12 @@ def parse_segment(cursor: Cursor, blocks: int) -> Segment:
         summary["stores_keys"] = parse_bool(cursor)
         summary["tombstones"] = cursor.number()
     if summary:
-        summary.update(bytes=cursor.number(), digest=cursor.take(HASH_SIZE), last=cursor.bytes())
+        summary.update(byte_count=cursor.number(), digest=cursor.take(HASH_SIZE), last=cursor.sized())
     first_block = cursor.number32()
-    fences = tuple(Fence(cursor.bytes(), cursor.number32()) for _ in range(cursor.number()))
+    fences = tuple(Fence(cursor.sized(), cursor.number32()) for _ in range(cursor.number()))
     if first_block + len(fences) > blocks:
         raise Malformed("a segment reaches past the last block")
-    return Segment(kind=kind, first_block=first_block, fences=fences, **place, **summary)
+    return Segment(kind, stream, task, sequence, first_block, fences, **summary)
 
 
 E = TypeVar("E", bound=enum.IntEnum)
@@ -343,7 +344,7 @@ def parse_entry(cursor: Cursor) -> Entry:
     is_part = bool(flags & 0x40)
     if is_part and kind is not EntryKind.FILE:
         raise Malformed("has a part of something that is no file")
-    path = cursor.bytes()
+    path = cursor.sized()
     mode = cursor.number32() if flags & 0x10 else None
     mtime_ns = cursor.signed() * 10**9 + cursor.number32() if flags & 0x20 else None
     attributes = tuple((cursor.text(), cursor.text()) for _ in range(cursor.number()))
@@ -351,7 +352,7 @@ def parse_entry(cursor: Cursor) -> Entry:
     if kind is EntryKind.FILE:
         rest = parse_file(cursor, is_part)
     elif kind is EntryKind.LINK:
-        rest["target"] = cursor.bytes()
+        rest["target"] = cursor.sized()
     proved_end = cursor.position
     if rest.get("length"):
         rest["extents"] = parse_extents(cursor, rest["length"])
@@ -401,8 +402,8 @@ def parse_run_block(plain: bytes, stores_keys: bool) -> list[Record]:
     cursor = Cursor(plain)
     records = []
     while cursor.more():
-        key = cursor.bytes() if stores_keys else None
-        records.append(Record(key, cursor.bytes()))
+        key = cursor.sized() if stores_keys else None
+        records.append(Record(key, cursor.sized()))
     return records
 
 
@@ -437,20 +438,20 @@ class Tally:
 
     things: int = 0
     files: int = 0
-    bytes: int = 0
+    byte_count: int = 0
     sum: int = 0
     complete: bool = True
 
     def count(self, size: int, digest: bytes, files: int = 0) -> None:
         self.things += 1
         self.files += files
-        self.bytes += size
+        self.byte_count += size
         self.sum = (self.sum + int.from_bytes(digest, "little")) & SUM_MASK
 
     def add(self, other: Tally) -> None:
         self.things += other.things
         self.files += other.files
-        self.bytes += other.bytes
+        self.byte_count += other.byte_count
         self.sum = (self.sum + other.sum) & SUM_MASK
         self.complete = self.complete and other.complete
 
@@ -480,7 +481,7 @@ class Store:
     def read_all(self, key: str) -> bytes:
         return self.read(key, 0, self.size(key))
 
-    def parts(self, key: str) -> Iterator[bytes]:
+    def parts(self, key: str) -> Generator[bytes, None, None]:
         with self._reading(key), open(self._path(key), "rb") as file:
             while part := file.read(PART_SIZE):
                 yield part
@@ -517,6 +518,8 @@ def unseal(secret: bytes, nonce: bytes, sealed: bytes, additional: bytes) -> byt
         return AESGCM(secret).decrypt(nonce, sealed, additional)
     except InvalidTag:
         raise Malformed("does not open") from None
+    except OverflowError:
+        raise Malformed("is larger than this program can open") from None
 
 
 def json_object(data: bytes) -> dict[str, Any]:
@@ -739,7 +742,7 @@ class SealedObject:
         except Malformed as error:
             raise Damage(self.key, f"block {number} {error}") from None
 
-    def parse(self, number: int, parser: Callable[[bytes], list[T]], fence: Fence) -> list[T]:
+    def parse(self, number: int, parser: Callable[[bytes], Sequence[T]], fence: Fence) -> Sequence[T]:
         """The things in a block of a segment, as many as its fence says."""
         try:
             things = parser(self.block(number))
@@ -875,7 +878,7 @@ class SegmentRef:
     first: str
     last: str
     count: int
-    bytes: int
+    byte_count: int
 
 
 @dataclass(frozen=True)
@@ -895,7 +898,7 @@ class Stream:
     schema: Any
     records: int
     files: int
-    bytes: int
+    byte_count: int
     digest: bytes
     layers: tuple[Layer, ...]
 
@@ -906,7 +909,7 @@ class Stream:
     @property
     def counts(self) -> str:
         things = f"{self.files} files" if self.is_tree else f"{self.records} records"
-        return f"{things}, {self.bytes} bytes"
+        return f"{things}, {self.byte_count} bytes"
 
 
 @dataclass(frozen=True)
@@ -921,6 +924,7 @@ class Manifest:
     name_key_version: int
     objects: tuple[ObjectRef, ...]
     streams: tuple[Stream, ...]
+    warnings: tuple[Any, ...]
 
 
 def read_manifest(vault: Vault, backup: str) -> Manifest:
@@ -951,6 +955,7 @@ def parse_manifest(key: str, value: dict[str, Any]) -> Manifest:
         name_key_version=member(value, "name_key_version", int),
         objects=tuple(parse_object_ref(one) for one in member(value, "objects", list)),
         streams=tuple(parse_stream(place, one) for place, one in enumerate(member(value, "streams", list))),
+        warnings=tuple(member(value, "warnings", list, [])),
     )
 
 
@@ -976,7 +981,7 @@ def parse_stream(place: int, value: Any) -> Stream:
         schema=value.get("schema"),
         records=member(value, "records", int, 0),
         files=member(value, "files", int, 0),
-        bytes=member(value, "bytes", int, 0),
+        byte_count=member(value, "bytes", int, 0),
         digest=hex_member(value, "digest", HEX_HASH),
         layers=tuple(parse_layer(layer) for layer in member(value, "layers", list)),
     )
@@ -997,7 +1002,7 @@ def parse_segment_ref(value: Any) -> SegmentRef:
         first=member(value, "first", str),
         last=member(value, "last", str),
         count=member(value, "count", int),
-        bytes=member(value, "bytes", int),
+        byte_count=member(value, "bytes", int),
     )
 
 
@@ -1192,17 +1197,16 @@ class Walk:
 
     @staticmethod
     def _compare(segment: Segment, tally: Tally) -> Iterator[str]:
-        if tally.bytes != segment.bytes:
-            yield f"holds {tally.bytes} bytes, and the footer says {segment.bytes}"
+        if tally.byte_count != segment.byte_count:
+            yield f"holds {tally.byte_count} bytes, and the footer says {segment.byte_count}"
         if tally.digest != segment.digest:
             yield "the sum of digests is not the footer's"
 
     def _compare_ref(self, ref: SegmentRef, opened: OpenSegment) -> None:
         segment = opened.segment
         first = segment.fences[0].first if segment.fences else b""
-        count = segment.files if segment.kind is SegmentKind.TREE else segment.things
-        said = (ref.first, ref.last, ref.count, ref.bytes)
-        if said != (first.hex(), segment.last.hex(), count, segment.bytes):
+        said = (ref.first, ref.last, ref.count, ref.byte_count)
+        if said != (first.hex(), segment.last.hex(), segment.things, segment.byte_count):
             self.damage(opened.holder.key, f"segment {ref.segment}: the manifest describes another one")
 
     def _compare_total(self) -> None:
@@ -1212,9 +1216,10 @@ class Walk:
         things, said = (total.files, stream.files) if stream.is_tree else (total.things, stream.records)
         if things != said:
             self.damage(self._backup.manifest.key, f"the stream holds {things}, and the manifest says {said}")
-        if total.bytes != stream.bytes:
+        if total.byte_count != stream.byte_count:
             self.damage(
-                self._backup.manifest.key, f"the stream holds {total.bytes} bytes, and the manifest says {stream.bytes}"
+                self._backup.manifest.key,
+                f"the stream holds {total.byte_count} bytes, and the manifest says {stream.byte_count}",
             )
         if total.digest != stream.digest:
             self.damage(self._backup.manifest.key, "the stream's sum of digests is not the manifest's")
@@ -1338,8 +1343,8 @@ def resolve_pointer(value: Any, pointer: str) -> Any:
     """The value at a JSON pointer, RFC 6901; a LookupError if there is none."""
     if pointer and not pointer.startswith("/"):
         raise LookupError(pointer)
-    for token in pointer.split("/")[1:]:
-        token = token.replace("~1", "/").replace("~0", "~")
+    for escaped in pointer.split("/")[1:]:
+        token = escaped.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict):
             value = value[token]
         elif isinstance(value, list) and re.fullmatch(r"0|[1-9][0-9]{0,9}", token):
@@ -1396,13 +1401,17 @@ class IndexSegments:
             for ref in layer.index:
                 self._add(ref)
         self._unclaimed = dict(self._refs)
+        self._all_claimed = True
 
     def _add(self, ref: SegmentRef) -> None:
         opened = self._open(ref)
         if opened:
-            place = (opened.segment.task, opened.segment.sequence)
+            segment = opened.segment
+            place = (segment.task, segment.sequence)
             if place in self._refs:
                 self.damage(opened.holder.key, f"segment {ref.segment} is a second one for {place}")
+            if segment.fences and (ref.first, ref.count) != (segment.fences[0].first.hex(), segment.things):
+                self.damage(opened.holder.key, f"segment {ref.segment}: the manifest describes another one")
             self._refs[place] = ref
 
     def _open(self, ref: SegmentRef) -> OpenSegment | None:
@@ -1417,7 +1426,13 @@ class IndexSegments:
     def all(self) -> Iterator[OpenSegment]:
         return (opened for opened in map(self._open, self._refs.values()) if opened)
 
+    def segment_lost(self) -> None:
+        """A tree or run did not open, so nobody knows which index segment is its own."""
+        self._all_claimed = False
+
     def report_unclaimed(self) -> None:
+        if not self._all_claimed:
+            return
         for place, ref in self._unclaimed.items():
             opened = self._open(ref)
             if opened:
@@ -1427,16 +1442,15 @@ class IndexSegments:
         self._backup.report.damage(key, what, self._stream.name)
 
     def things(
-        self, opened: OpenSegment, parser: Callable[[bytes], list[T]]
+        self, opened: OpenSegment, parser: Callable[[bytes], Sequence[T]]
     ) -> Iterator[tuple[int, Fence | None, T | None]]:
-        """The things of an index segment with their block, and its fence at the first; nothing for each in a bad block."""
+        """The things of an index segment with their block, and its fence at the first; None for each in a bad block."""
         for number, fence in opened.segment.numbered_fences():
-            things: Sequence[T | None]
+            things: list[T | None] = [None] * fence.things
             try:
-                things = opened.holder.parse(number, parser, fence)
+                things[:] = opened.holder.parse(number, parser, fence)
             except Damage as damage:
                 self.damage(damage.key, damage.what)
-                things = [None] * fence.things
             first: Fence | None = fence
             for thing in things:
                 yield number, first, thing
@@ -1447,54 +1461,77 @@ class TreeCheck(TreeVisitor):
     """Compares every content with its hash, and every file with its chunk list."""
 
     def __init__(self, backup: Backup, stream: Stream) -> None:
+        manifest = backup.manifest
         self._backup = backup
+        self._secret = backup.vault.derive(manifest.name_key_version, b"holdfast/1/chunk-name", manifest.key)
         self._index = IndexSegments(backup, stream)
-        self._listed = {ref.id for ref in backup.manifest.objects if ref.kind is ObjectKind.PACK}
+        self._listed = {ref.id for ref in manifest.objects if ref.kind is ObjectKind.PACK}
         self._chunks: OpenSegment | None = None
         self._lists: Iterator[tuple[int, Fence | None, list[Chunk] | None]] = iter(())
+        self._after_gap = False
 
     def begin(self, opened: OpenSegment) -> None:
         for pack in opened.segment.packs:
             if pack not in self._listed:
                 key = object_key(ObjectKind.PACK, pack)
                 self._index.damage(opened.holder.key, f"holds extents in {key}, which the manifest does not list")
+        self._after_gap = False
         self._chunks = self._index.claim(opened.segment)
         if self._chunks:
             self._lists = self._index.things(self._chunks, parse_chunk_lists)
 
     def entry(self, opened: OpenSegment, entry: Entry) -> None:
+        chunks: list[Chunk] | None = None
+        key = self._chunks.holder.key if self._chunks else ""
+        if key and not self._after_gap and entry.kind is EntryKind.FILE:
+            chunks = self._next_list(key, entry)
+        left = iter(chunks or ())
+        named = True
         try:
-            for _ in self._backup.content(opened, entry):
-                pass
+            for piece in self._backup.content(opened, entry):
+                named = named and (chunks is None or self._are_named(piece, left))
         except Damage as damage:
             self._index.damage(opened.holder.key, f"{entry.name}: the content cannot be read: {damage}")
-        if self._chunks and entry.kind is EntryKind.FILE:
-            self._check_chunks(self._chunks.holder.key, entry)
+        if not named:
+            self._index.damage(key, f"{entry.name}: the chunk list names other chunks")
 
-    def _check_chunks(self, key: str, entry: Entry) -> None:
+    def _next_list(self, key: str, entry: Entry) -> list[Chunk] | None:
         number, fence, chunks = next(self._lists, (-1, None, None))
         if number < 0:
             self._index.damage(key, f"{entry.name}: has no chunk list")
-            return
         if fence and fence.first != entry.path:
             self._index.damage(key, f"block {number} does not begin with the path in its fence")
         if chunks is not None and sum(chunk.length for chunk in chunks) != entry.length:
             self._index.damage(key, f"{entry.name}: the chunk list is of another length")
+        return chunks
+
+    def _are_named(self, piece: bytes, chunks: Iterator[Chunk]) -> bool:
+        """Whether the next chunks are those that a piece of content, which an extent holds, is made of."""
+        at = 0
+        while at < len(piece):
+            chunk = next(chunks, None)
+            if chunk is None or chunk.length == 0 or at + chunk.length > len(piece):
+                return False
+            digest = hashlib.sha256(piece[at : at + chunk.length]).digest()
+            if hmac.digest(self._secret, digest, "sha256")[:ID_SIZE] != chunk.name:
+                return False
+            at += chunk.length
+        return True
 
     def gap(self, things: int | None) -> None:
-        """How many of the things were files nobody knows, so the lists cannot be told apart any more."""
-        self._drain()
+        """Nobody knows how many of the things were files, so no list can be told to be that of a file any more."""
+        self._after_gap = True
+        self._pass_over()
+        if things is None:
+            self._index.segment_lost()
 
     def end(self, opened: OpenSegment) -> None:
-        if self._chunks and self._drain():
+        if self._chunks and self._pass_over():
             self._index.damage(self._chunks.holder.key, f"has chunk lists for no file of {opened.holder.key}")
         self._chunks = None
 
-    def _drain(self) -> int:
-        self_chunks, self._chunks = self._chunks, None
-        left = sum(1 for _ in self._lists) if self_chunks else 0
-        self._chunks = self_chunks
-        return left
+    def _pass_over(self) -> int:
+        return sum(1 for _ in self._lists)
 
     def finish(self) -> None:
         self._index.report_unclaimed()
@@ -1521,49 +1558,51 @@ class RunCheck(RunVisitor):
             self._rows = self._index.things(self._state, parse_state_table)
 
     def record(self, opened: OpenSegment, number: int, fence: Fence | None, record: Record, digest: bytes) -> None:
-        key = opened.holder.key
+        place = f"block {number}"
+        key_hash: bytes | None = None
         try:
             key_hash = self._hasher.hash(record)
         except Malformed as error:
-            self._index.damage(key, f"block {number}: a record {error}")
-            key_hash = None
-        row = self._next_row() if self._state else None
-        if row and self._state:
-            if not hmac.compare_digest(row.digest_start, digest[: len(row.digest_start)]):
-                self._index.damage(self._state.holder.key, f"has another digest for a record in block {number} of {key}")
-            if key_hash not in (None, row.key_hash):
-                self._index.damage(
-                    self._state.holder.key, f"has another key hash for a record in block {number} of {key}"
-                )
-            key_hash = key_hash or row.key_hash
+            self._index.damage(opened.holder.key, f"{place}: a record {error}")
+        if self._state:
+            key_hash = self._compare_row(self._state.holder.key, f"{place} of {opened.holder.key}", key_hash, digest)
         if key_hash is not None:
             if fence and key_hash != fence.first:
-                self._index.damage(key, f"block {number} does not begin with the key hash in its fence")
+                self._index.damage(opened.holder.key, f"{place} does not begin with the key hash in its fence")
             if self._previous is not None and key_hash <= self._previous:
-                self._index.damage(key, f"block {number}: the records are not in order of their key hashes")
+                self._index.damage(opened.holder.key, f"{place}: the records are not in order of their key hashes")
         self._previous = key_hash
 
-    def _next_row(self) -> StateRow | None:
-        assert self._state is not None
-        key = self._state.holder.key
+    def _compare_row(self, key: str, place: str, key_hash: bytes | None, digest: bytes) -> bytes | None:
+        """Compares a record with the next row of the state table, which knows the key hash if nobody else does."""
+        row = self._next_row(key)
+        if row is None:
+            return key_hash
+        if not digest.startswith(row.digest_start):
+            self._index.damage(key, f"has another digest for a record in {place}")
+        if key_hash not in (None, row.key_hash):
+            self._index.damage(key, f"has another key hash for a record in {place}")
+        return key_hash or row.key_hash
+
+    def _next_row(self, key: str) -> StateRow | None:
         number, fence, row = next(self._rows, (-1, None, None))
         if number < 0:
             self._index.damage(key, "has fewer rows than its run has records")
-        if row is None:
-            self._previous_row = None
-            return None
-        if fence and row.key_hash != fence.first:
-            self._index.damage(key, f"block {number} does not begin with the key hash in its fence")
-        if self._previous_row is not None and row.key_hash <= self._previous_row:
-            self._index.damage(key, f"block {number}: the rows are not in ascending order")
-        self._previous_row = row.key_hash
+        if row:
+            if fence and row.key_hash != fence.first:
+                self._index.damage(key, f"block {number} does not begin with the key hash in its fence")
+            if self._previous_row is not None and row.key_hash <= self._previous_row:
+                self._index.damage(key, f"block {number}: the rows are not in ascending order")
+        self._previous_row = row.key_hash if row else None
         return row
 
     def gap(self, things: int | None) -> None:
         self._previous = None
-        if self._state and things is not None:
+        if things is None:
+            self._index.segment_lost()
+        elif self._state:
             for _ in range(things):
-                self._next_row()
+                self._next_row(self._state.holder.key)
 
     def end(self, opened: OpenSegment) -> None:
         if self._previous is not None and self._previous != opened.segment.last:
@@ -1614,14 +1653,12 @@ def verify_object(vault: Vault, ref: ObjectRef, report: Report) -> None:
 
 
 def verify_parts(vault: Vault, ref: ObjectRef, report: Report) -> None:
-    parts = 0
-    with closing(vault.store.parts(ref.key)) as read:
-        for part, said in zip(read, ref.parts):
+    if len(ref.parts) != -(-ref.size // PART_SIZE):
+        report.damage(ref.key, f"the manifest lists {len(ref.parts)} parts for its {ref.size} bytes")
+    with closing(vault.store.parts(ref.key)) as parts:
+        for number, (part, said) in enumerate(zip(parts, ref.parts)):
             if hashlib.sha256(part).digest() != said:
-                report.damage(ref.key, f"part {parts} has another SHA-256 than the manifest says")
-            parts += 1
-    if parts != len(ref.parts) or parts != -(-ref.size // PART_SIZE):
-        report.damage(ref.key, f"has {parts} parts, and the manifest says {len(ref.parts)}")
+                report.damage(ref.key, f"part {number} has another SHA-256 than the manifest says")
 
 
 def verify_blocks(vault: Vault, ref: ObjectRef, report: Report) -> None:
@@ -1639,14 +1676,14 @@ def verify_blocks(vault: Vault, ref: ObjectRef, report: Report) -> None:
 
 
 def verify_stream(backup: Backup, stream: Stream) -> Tally:
-    check: TreeCheck | RunCheck
     if stream.is_tree:
-        check = TreeCheck(backup, stream)
-        tally = TreeWalk(backup, stream, check).run()
+        tree_check = TreeCheck(backup, stream)
+        tally = TreeWalk(backup, stream, tree_check).run()
+        tree_check.finish()
     else:
-        check = RunCheck(backup, stream)
-        tally = RunWalk(backup, stream, check).run()
-    check.finish()
+        run_check = RunCheck(backup, stream)
+        tally = RunWalk(backup, stream, run_check).run()
+        run_check.finish()
     return tally
 
 
@@ -1698,12 +1735,13 @@ def entry_errors() -> Iterator[None]:
 class TreeWriter:
     """Writes the entries of a tree below a directory, which it alone writes to, in the order of their paths.
 
-    Every directory on the way is opened by itself, never through a symbolic link. A directory's mode and time are set when
-    the first path comes that is not in it.
+    Every directory on the way is opened by itself, never through a symbolic link. A directory's mode and time are set
+    when the first path comes that is not in it; what cannot be set is told to `refused`.
     """
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, refused: Callable[[str], None]) -> None:
         self._root = root
+        self._refused = refused
         self._folders: list[OpenFolder] = []
         self._cached: tuple[list[bytes], int] | None = None
         self._file: OpenFile | None = None
@@ -1790,7 +1828,7 @@ class TreeWriter:
                 if folder.mtime_ns is not None:
                     os.utime(opened, ns=(folder.mtime_ns, folder.mtime_ns))
         except Refused as refused:
-            raise Refused(f"{printable(folder.path)}: mode or time: {refused}") from None
+            self._refused(f"{printable(folder.path)}: mode or time not set: {refused}")
 
     def _open_folder(self, names: list[bytes]) -> int:
         """A descriptor of a directory, made if need be; it stays open until the next call."""
@@ -1879,8 +1917,8 @@ class RunExtract(RunVisitor):
         self._file.write(record.value + b"\n")
 
 
-def is_plain_name(name: Any) -> bool:
-    return isinstance(name, str) and name not in ("", ".", "..") and "/" not in name and name.isprintable()
+def is_plain_name(name: str) -> bool:
+    return name not in ("", ".", "..") and "/" not in name and name.isprintable()
 
 
 def safe_name(name: str) -> str:
@@ -1900,7 +1938,9 @@ def target_names(streams: Sequence[Stream]) -> list[str]:
         candidates = [name, f"{stream.place}-{name}"]
         if not stream.is_tree:
             file = stream.schema.get("file") if isinstance(stream.schema, dict) else None
-            candidates = [file] * is_plain_name(file) + [f"{candidate}.jsonl" for candidate in candidates]
+            candidates = [f"{candidate}.jsonl" for candidate in candidates]
+            if isinstance(file, str) and is_plain_name(file):
+                candidates.insert(0, file)
         names.append(next((one for one in candidates if one not in names), f"{stream.place}-{name}"))
     return names
 
@@ -1908,7 +1948,7 @@ def target_names(streams: Sequence[Stream]) -> list[str]:
 @contextmanager
 def open_target(path: str) -> Iterator[int]:
     """A descriptor of an empty directory, which is made if it is not there."""
-    path = path.rstrip("/") or "/"
+    path = path.rstrip("/") or path
     try:
         os.makedirs(path, exist_ok=True)
         target = os.open(path, OPEN_FOLDER)
@@ -1927,17 +1967,16 @@ def extract_tree(backup: Backup, stream: Stream, target: int, name: str) -> int:
     if name:
         os.mkdir(name, dir_fd=target)
     root = os.open(name or ".", OPEN_FOLDER, dir_fd=target)
+    writer = TreeWriter(root, lambda what: backup.report.refused(backup.manifest.key, what, stream.name))
+    extract = TreeExtract(backup, stream, writer)
     try:
-        writer = TreeWriter(root)
-        extract = TreeExtract(backup, stream, writer)
         TreeWalk(backup, stream, extract).run()
-        try:
-            writer.finish()
-        except Refused as refused:
-            backup.report.refused(backup.manifest.key, str(refused), stream.name)
-        return extract.with_attributes
+        writer.finish()
     finally:
+        with suppress(OSError):
+            writer.discard_file()
         os.close(root)
+    return extract.with_attributes
 
 
 def extract_records(backup: Backup, stream: Stream, target: int, name: str) -> None:
@@ -1958,7 +1997,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 def listing(manifest: Manifest) -> dict[str, Any]:
     kinds = {True: "tree", False: "records"}
     streams = [
-        {"name": s.name, "kind": kinds[s.is_tree], "records": s.records, "files": s.files, "bytes": s.bytes}
+        {"name": s.name, "kind": kinds[s.is_tree], "records": s.records, "files": s.files, "bytes": s.byte_count}
         for s in manifest.streams
     ]
     times = {"started_at": manifest.started_at, "completed_at": manifest.completed_at}
@@ -1966,22 +2005,22 @@ def listing(manifest: Manifest) -> dict[str, Any]:
 
 
 def command_list(vault: Vault, options: argparse.Namespace) -> ExitCode:
-    manifests: list[Manifest] = []
+    listings: list[dict[str, Any]] = []
+    rows: list[Sequence[str]] = [("ID", "RESOURCE", "TYPE", "STARTED", "COMPLETED", "STREAMS")]
     damages: list[Damage] = []
-    for name in vault.store.names("manifests"):
-        if ULID.fullmatch(name):
-            try:
-                manifests.append(read_manifest(vault, name))
-            except Damage as damage:
-                damages.append(damage)
+    for name in filter(ULID.fullmatch, vault.store.names("manifests")):
+        try:
+            one = read_manifest(vault, name)
+        except Damage as damage:
+            damages.append(damage)
+            continue
+        listings.append(listing(one))
+        streams = "; ".join(f"{stream.title}: {stream.counts}" for stream in one.streams)
+        cells = map(printable, (one.id, one.resource, one.type, one.started_at, one.completed_at))
+        rows.append((*cells, streams))
     if options.json:
-        print_json([listing(manifest) for manifest in manifests])
+        print_json(listings)
     else:
-        rows = [("ID", "RESOURCE", "TYPE", "STARTED", "COMPLETED", "STREAMS")]
-        for one in manifests:
-            streams = "; ".join(f"{stream.title}: {stream.counts}" for stream in one.streams)
-            row = (one.id, one.resource, one.type, one.started_at, one.completed_at)
-            rows.append((*(printable(cell) for cell in row), streams))
         print_table(rows)
     if damages:
         more = f" (and {len(damages) - 1} more manifests)" if len(damages) > 1 else ""
@@ -2007,7 +2046,7 @@ def command_show(vault: Vault, options: argparse.Namespace) -> ExitCode:
     ]
     for stream in manifest.streams:
         rows.append(("stream", f"{stream.title}: {stream.counts}, {len(stream.layers)} layers"))
-    for warning in member(manifest.json, "warnings", list, []):
+    for warning in manifest.warnings:
         rows.append(("warning", json.dumps(warning)))
     print_table(rows)
     return ExitCode.OK
@@ -2015,7 +2054,7 @@ def command_show(vault: Vault, options: argparse.Namespace) -> ExitCode:
 
 def command_extract(vault: Vault, options: argparse.Namespace) -> ExitCode:
     manifest = read_wanted_manifest(vault, options.id)
-    report = Report(lambda finding: print(finding))
+    report = Report(print)
     backup = Backup(vault, manifest, report)
     chosen = [s for s in manifest.streams if options.stream in (None, s.name)]
     if not chosen and options.stream is not None:
@@ -2034,28 +2073,37 @@ def command_extract(vault: Vault, options: argparse.Namespace) -> ExitCode:
     if with_attributes:
         print(f"note: {with_attributes} entries have attributes, which were not extracted")
     if report.damages():
-        raise Damage(manifest.key, f"not all was extracted: {len(report.damages())} findings of damage, listed above")
+        raise Damage(manifest.key, f"damage was found while extracting: {len(report.damages())} findings, listed above")
     if report.refusals():
-        raise ReaderError(f"not all was extracted: {len(report.refusals())} entries were refused, listed above")
+        raise ReaderError(f"not all could be written as it is: {len(report.refusals())} refusals, listed above")
     print(f"extracted {'; '.join(f'{stream.title}: {stream.counts}' for stream in chosen) or 'nothing'}")
     return ExitCode.OK
 
 
+def show_nothing(_: Finding) -> None:
+    pass
+
+
 def command_verify(vault: Vault, options: argparse.Namespace) -> ExitCode:
     manifest = read_wanted_manifest(vault, options.id)
-    report = Report((lambda finding: None) if options.json else (lambda finding: print(finding)))
+    report = Report(show_nothing if options.json else print)
     for ref in manifest.objects:
         verify_object(vault, ref, report)
     backup = Backup(vault, manifest, report)
     read = Tally()
     for stream in manifest.streams:
-        read.add(verify_stream(backup, stream))
+        try:
+            read.add(verify_stream(backup, stream))
+        except Damage as damage:
+            report.damage(damage.key, damage.what, stream.name)
     found = report.damages()
-    counts = {"objects": len(manifest.objects), "things": read.things, "bytes": read.bytes}
+    counts = {"objects": len(manifest.objects), "things": read.things, "bytes": read.byte_count}
     if options.json:
         print_json({"id": manifest.id, **counts, "findings": [finding._asdict() for finding in found]})
     else:
-        print(f"read {counts['objects']} objects, {read.things} entries and records, {read.bytes} bytes of content")
+        print(
+            f"read {counts['objects']} objects, {read.things} entries and records, {read.byte_count} bytes of content"
+        )
     if found:
         raise Damage(manifest.key, f"the backup is damaged: {len(found)} findings")
     return ExitCode.OK
@@ -2085,7 +2133,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--vault", required=True, metavar="DIR", help="the directory with holdfast.json")
     parser.add_argument("--key", action="append", default=[], metavar="FILE", help="a key file; may be repeated")
     parser.add_argument(
-        *("--vault-key",),
+        "--vault-key",
         action="append",
         default=[],
         metavar="VERSION=FILE",
@@ -2127,6 +2175,9 @@ def run(arguments: Sequence[str] | None) -> ExitCode:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
     try:
         return run(arguments)
     except ReaderError as error:

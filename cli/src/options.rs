@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// Backs up tables, files and records into an encrypted vault, proves that they restore, and restores them.
 ///
 /// Everything happens in a home: a directory with the vault, its key (key.json: keep a copy of it elsewhere, since
-/// nothing can be restored without it) and the catalogue. Relative to AWS it is the whole stack on one machine.
+/// nothing can be restored without it) and the catalogue. It needs no account and nothing beside this program.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, propagate_version = true, max_term_width = 110, after_help = after_help!(
     "holdfast demo                                    see all of it at work, in under a minute",
@@ -29,6 +29,7 @@ pub(crate) struct Options {
 
 /// What every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The home to work on
     #[arg(long, value_name = "DIR", global = true, env = "HOLDFAST_HOME", default_value = ".holdfast")]

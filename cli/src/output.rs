@@ -4,7 +4,6 @@ use crate::exit::Exit;
 use holdfast_vault::error::{Code, Error, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use serde_json::json;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
@@ -46,18 +45,35 @@ impl Outcome {
     }
 }
 
+/// An error as programs read it.
+#[derive(Serialize)]
+struct ErrorLine<'a> {
+    error: ErrorBody<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    code: &'static str,
+    message: &'a str,
+    object: Option<&'a str>,
+    hint: Option<&'a str>,
+    retry: bool,
+}
+
 /// Tells an error on stderr.
 pub(crate) fn tell(error: &Error, as_json: bool) {
     let mut text = String::new();
     if as_json {
-        let told = json!({ "error": {
-            "code": error.code.as_str(),
-            "message": error.message,
-            "object": error.object,
-            "hint": error.hint,
-            "retry": error.code.retryable(),
-        }});
-        text = told.to_string();
+        let line = ErrorLine {
+            error: ErrorBody {
+                code: error.code.as_str(),
+                message: &error.message,
+                object: error.object.as_deref(),
+                hint: error.hint.as_deref(),
+                retry: error.code.retryable(),
+            },
+        };
+        text = serde_json::to_string(&line).unwrap_or_default();
     } else {
         let _ = write!(text, "error[{}]: {}", error.code, error.message);
         if let Some(object) = error.object.as_deref().filter(|object| !error.message.contains(object)) {

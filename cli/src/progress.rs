@@ -1,11 +1,12 @@
 //! Work that takes its time: a bar on a terminal, and an end when the operator asks for one.
 
 use crate::options::Global;
-use crate::output::size;
+use crate::output::{age, size};
 use holdfast_common::jobs::{Job, Progress};
 use holdfast_local::Cloud;
 use holdfast_vault::error::{Code, Error, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::SignedDuration;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::pin::pin;
@@ -42,8 +43,7 @@ pub(crate) async fn attend(
             _ = ticks.tick() => {
                 // A job that is not there yet, or cannot be reached, is asked again on the next tick.
                 if stopping && !cancelled {
-                    let asked = cloud.cancel(id).await;
-                    cancelled = asked.is_ok_and(|_| true);
+                    cancelled = cloud.cancel(id).await.is_ok();
                 }
                 if bar.shown()
                     && let Ok(progress) = cloud.services().jobs.task_totals(id).await
@@ -73,7 +73,8 @@ fn stop(stopping: &mut bool, bar: &Bar, global: &Global) {
 /// A bar on stderr, where there is somebody to look at it.
 pub(crate) struct Bar {
     bar: Option<ProgressBar>,
-    counting: bool,
+    /// When the first task was seen: what was spent on planning says nothing of what is left.
+    planned: Option<Instant>,
     seen: VecDeque<(Instant, u64)>,
 }
 
@@ -83,12 +84,12 @@ impl Bar {
         let quiet = global.quiet || global.json || global.verbose > 0 || !io::stderr().is_terminal();
         let bar = (!quiet).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            bar.set_style(style("{spinner} {prefix} {msg} {elapsed}"));
+            bar.set_style(style("{spinner} {prefix}  {elapsed}"));
             bar.set_prefix(what.to_owned());
             bar.enable_steady_tick(TICK);
             bar
         });
-        Self { bar, counting: false, seen: VecDeque::new() }
+        Self { bar, planned: None, seen: VecDeque::new() }
     }
 
     /// Whether anybody sees it.
@@ -100,18 +101,21 @@ impl Bar {
     fn update(&mut self, progress: &Progress) {
         let Some(bar) = &self.bar else { return };
         if progress.tasks_total == 0 {
-            return bar.set_message("planning");
+            return;
         }
-        if !self.counting {
-            self.counting = true;
-            bar.set_style(style("{spinner} {prefix} [{bar:24}] {pos}/{len} tasks  {msg}  left {eta}"));
-            // What was spent on planning says nothing of what is left.
-            bar.reset_eta();
-        }
+        let now = Instant::now();
+        let planned = *self.planned.get_or_insert_with(|| {
+            bar.set_style(style("{spinner} {prefix} [{bar:24}] {pos}/{len} tasks  {msg}"));
+            self.seen.push_back((now, progress.totals.bytes));
+            now
+        });
         bar.set_length(progress.tasks_total);
         bar.set_position(progress.tasks_done);
-        let rate = rate(&mut self.seen, Instant::now(), progress.totals.bytes);
-        bar.set_message(format!("{}  {}/s", size(progress.totals.bytes), size(rate)));
+        let rate = rate(&mut self.seen, now, progress.totals.bytes);
+        let left = left(progress, now.duration_since(planned));
+        if progress.totals.bytes > 0 {
+            bar.set_message(format!("{}  {}/s  {left}", size(progress.totals.bytes), size(rate)));
+        }
     }
 
     /// Says something above the bar.
@@ -134,6 +138,20 @@ impl Drop for Bar {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+/// How much longer a job takes if its tasks go on as they did.
+fn left(progress: &Progress, spent: Duration) -> String {
+    let (done, total) = (progress.tasks_done, progress.tasks_total);
+    if done == 0 {
+        return String::new();
+    }
+    if done == total {
+        return "finishing".to_owned();
+    }
+    let millis = spent.as_millis() * u128::from(total.saturating_sub(done)) / u128::from(done);
+    let left = SignedDuration::from_secs(i64::try_from(millis / 1000).unwrap_or(i64::MAX));
+    format!("{} left", age(left))
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -165,5 +183,12 @@ mod tests {
         assert_eq!(rate(&mut seen, at(4), 4_000), 1_000);
         assert_eq!(rate(&mut seen, at(10), 64_000), 10_000);
         assert_eq!(rate(&mut seen, at(20), 64_000), 0);
+    }
+
+    #[test]
+    fn what_is_left_is_told_once_a_task_is_done() {
+        let progress = |tasks_done| Progress { tasks_done, tasks_total: 8, ..Progress::default() };
+        let told = |done| left(&progress(done), Duration::from_secs(60));
+        assert_eq!([0, 1, 6, 8].map(told), ["", "7 min left", "20 s left", "finishing"]);
     }
 }

@@ -3,6 +3,12 @@
 //! Only tests use this crate, so it may panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
+pub mod binary;
+pub mod data;
+pub mod golden;
+pub mod servers;
+pub mod tables;
+
 use holdfast_connectors::{OnConflict, SourceSpec, TargetSpec};
 use holdfast_local::{Cloud, Options};
 use holdfast_workflow::WorkLimits;

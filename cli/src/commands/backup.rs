@@ -31,18 +31,12 @@ pub(crate) struct Args {
 enum Type {
     /// Refers to nothing older
     Full,
-    /// On the latest backup
-    Incremental,
-    /// On the latest full backup
-    Differential,
 }
 
 impl From<Type> for BackupType {
     fn from(asked: Type) -> Self {
         match asked {
             Type::Full => Self::Full,
-            Type::Incremental => Self::Incremental,
-            Type::Differential => Self::Differential,
         }
     }
 }

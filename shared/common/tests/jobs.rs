@@ -254,6 +254,9 @@ async fn planning_again_undoes_nobodys_work() {
     store.put_tasks(&tasks("J", 0..250)).await.unwrap();
     assert_eq!(store.task("J", 1).await.unwrap(), begun);
     assert_eq!(store.task_totals("J").await.unwrap().tasks_total, 250);
+    let other = Task::new("J", 2, "files", json!({"from": "another plan"}));
+    store.put_tasks(std::slice::from_ref(&other)).await.unwrap();
+    assert_eq!(store.task("J", 2).await.unwrap().order, other.order, "nobody has begun it");
 }
 
 #[tokio::test]

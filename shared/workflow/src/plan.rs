@@ -80,8 +80,7 @@ pub async fn plan(services: &Services, event: &PlanEvent) -> Result<Planned> {
     let mut detail: BackupDetail = detail(&job)?;
     let source = source(services, &detail.resource).await?;
     detail.streams = source.streams().await?;
-    detail.plan = hex::encode(holdfast_vault::crypto::random::<8>()?);
-    let listed = cut(services, &id, &detail, source.as_ref()).await?;
+    let listed = cut(services, &id, &mut detail, source.as_ref()).await?;
     detail.tasks = u32::try_from(listed.len()).unwrap_or(u32::MAX);
     services.jobs.update_job(&id, JobChange { detail: Some(value(&detail)?), ..JobChange::default() }).await?;
     staging::put_task_list(services, &id, &listed).await?;
@@ -89,11 +88,12 @@ pub async fn plan(services: &Services, event: &PlanEvent) -> Result<Planned> {
     Ok(planned)
 }
 
-/// Cuts all streams into tasks. Where that gives more than a map holds, it is done again with larger ranges.
+/// Cuts all streams into tasks. Where that gives more than a map holds, it is done again with larger ranges. Every cut
+/// has a name of its own, so that tasks of two cuts are never taken for one.
 async fn cut(
     services: &Services,
     id: &str,
-    detail: &BackupDetail,
+    detail: &mut BackupDetail,
     source: &dyn Source,
 ) -> Result<Vec<TaskEvent>> {
     let mut sizing = Sizing {
@@ -102,6 +102,7 @@ async fn cut(
         workers: detail.resource.policy.limits.workers.unwrap_or(services.limits.workers),
     };
     loop {
+        detail.plan = hex::encode(holdfast_vault::crypto::random::<8>()?);
         let mut tasks = TaskPlanner::new(services, id, &detail.plan);
         for (number, stream) in (0_u32..).zip(&detail.streams) {
             tasks.stream = (number, &stream.name);
@@ -184,7 +185,7 @@ impl RangeSink for TaskPlanner<'_> {
     }
 }
 
-/// Refuses a task that another plan of the same job made.
+/// Refuses a task that another plan of the same job made: ranges of two plans may overlap, or leave a gap.
 ///
 /// # Errors
 /// `StateConflict`.

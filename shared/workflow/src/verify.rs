@@ -103,7 +103,9 @@ pub async fn verify(services: &Services, event: &VerifyEvent) -> Result<VerifyAn
         .map(|joined| joined.map_err(|e| Error::new(Code::Internal, format!("a check ended early: {e}")))?)
         .try_collect()
         .await?;
-    checked.into_iter().for_each(|more| merge(&mut findings, more));
+    for more in checked {
+        merge(&mut findings, more);
+    }
     let more = (next as usize) < manifest.objects.len();
     let answer = answer(event, level.to_string(), more, VerifyProgress { next_object: next, findings });
     if !more {

@@ -6,31 +6,32 @@ use super::item::{
     task_item, task_sort, text,
 };
 use super::table::{PARTITION_KEY, SORT_KEY};
-use super::write::{Change, PARALLEL, TRANSACTION_BYTES, TRANSACTION_ROWS, no_task, put_new, weight};
+use super::write::{Change, PARALLEL, TRANSACTION_BYTES, TRANSACTION_ROWS, no_task, put_unbegun, weight};
 use super::{JobStore, PackRow, Pages, Progress, Status, Task};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use holdfast_vault::error::Result;
 
 impl JobStore {
-    /// Stores tasks. One that is stored already stays as it is, so a late repeat undoes nobody's work.
+    /// Stores tasks. One that somebody has begun stays as it is, so a late repeat undoes nobody's work; one that nobody
+    /// has begun is replaced, so that planning again, of a source that has changed, leaves nothing of the first plan.
     ///
     /// # Errors
     /// `StateUnavailable`; some of the tasks may be stored then.
     pub async fn put_tasks(&self, tasks: &[Task]) -> Result<()> {
         let items = tasks.iter().map(task_item).collect::<Result<Vec<_>>>()?;
         stream::iter(transactions(items))
-            .map(|items| self.put_missing(items))
+            .map(|items| self.put_where_unbegun(items))
             .buffer_unordered(PARALLEL)
             .try_collect::<Vec<()>>()
             .await?;
         Ok(())
     }
 
-    async fn put_missing(&self, mut items: Vec<Item>) -> Result<()> {
+    async fn put_where_unbegun(&self, mut items: Vec<Item>) -> Result<()> {
         while !items.is_empty() {
             let writes =
-                items.iter().map(|item| put_new(&self.table, item.clone())).collect::<Result<Vec<_>>>()?;
+                items.iter().map(|item| put_unbegun(&self.table, item.clone())).collect::<Result<Vec<_>>>()?;
             let there = self.transact(&writes, "storing tasks").await?;
             if there.is_empty() {
                 break;

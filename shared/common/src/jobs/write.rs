@@ -1,6 +1,6 @@
 //! Many rows at once: transactions, batches, and the update of one row.
 
-use super::JobStore;
+use super::{JobStore, Status};
 use super::failure::{Failure, TRIES, failure};
 use super::item::Item;
 use super::table::internal;
@@ -107,12 +107,14 @@ pub(super) fn put(table: &str, item: Item) -> Result<TransactWriteItem> {
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
-/// A put, of a row that is not there yet, as part of a transaction.
-pub(super) fn put_new(table: &str, item: Item) -> Result<TransactWriteItem> {
+/// A put, of a task that nobody has begun, as part of a transaction.
+pub(super) fn put_unbegun(table: &str, item: Item) -> Result<TransactWriteItem> {
     let put = Put::builder()
         .table_name(table)
         .set_item(Some(item))
-        .condition_expression("attribute_not_exists(pk)")
+        .condition_expression("attribute_not_exists(pk) OR #status = :pending")
+        .expression_attribute_names("#status", "status")
+        .expression_attribute_values(":pending", AttributeValue::S(Status::Pending.as_str().to_owned()))
         .build()
         .map_err(internal)?;
     Ok(TransactWriteItem::builder().put(put).build())

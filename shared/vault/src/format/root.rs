@@ -69,19 +69,19 @@ impl WrappedKey {
     ///
     /// # Errors
     /// `Internal` if the system gives no random bytes.
-    pub fn wrap(vault: Id, version: u32, key_id: &str, wrapping: &SecretKey, vault_key: &SecretKey) -> Result<Self> {
+    pub fn wrap(vault: Id, version: u32, key_id: &str, by: &SecretKey, vault_key: &SecretKey) -> Result<Self> {
         // A wrapping key is used once a vault and version, so a key derived from a random salt never sees a nonce twice.
         let salt: [u8; 12] = random()?;
-        let sealer = Sealer::new(&wrapping.derive(&salt, b"holdfast/1/wrap"));
-        let mut wrapped = salt.to_vec();
-        wrapped.extend_from_slice(vault_key.expose());
-        sealer.seal(0, &aad(vault, version), &mut wrapped, salt.len())?;
+        let sealer = Sealer::new(&by.derive(&salt, b"holdfast/1/wrap"));
+        let mut bytes = salt.to_vec();
+        bytes.extend_from_slice(vault_key.expose());
+        sealer.seal(0, &aad(vault, version), &mut bytes, salt.len())?;
         Ok(Self {
             format: super::FORMAT,
             vault,
             version,
             wrapped_by: Wrapping::Local { key: key_id.to_owned() },
-            wrapped: BASE64.encode(&wrapped),
+            wrapped: BASE64.encode(&bytes),
         })
     }
 
@@ -89,7 +89,7 @@ impl WrappedKey {
     ///
     /// # Errors
     /// `KeyWrong` if it is not the key that wrapped it, or the object was changed.
-    pub fn unwrap_local(&self, wrapping: &SecretKey) -> Result<SecretKey> {
+    pub fn unwrap_local(&self, by: &SecretKey) -> Result<SecretKey> {
         let name = wrapped_key_name(self.version);
         let wrong = || {
             Error::new(Code::KeyWrong, format!("the key does not open this vault ({name})"))
@@ -97,9 +97,9 @@ impl WrappedKey {
                 .hint("use the key.json that was made with this vault")
         };
         let bytes = BASE64.decode(&self.wrapped).map_err(|_| wrong())?;
-        let (salt, sealed) = bytes.split_at_checked(12).ok_or_else(wrong)?;
-        let sealer = Sealer::new(&wrapping.derive(salt, b"holdfast/1/wrap"));
-        let plain = sealer.open(0, &aad(self.vault, self.version), sealed.to_vec()).ok_or_else(wrong)?;
+        let (salt, body) = bytes.split_at_checked(12).ok_or_else(wrong)?;
+        let sealer = Sealer::new(&by.derive(salt, b"holdfast/1/wrap"));
+        let plain = sealer.open(0, &aad(self.vault, self.version), body.to_vec()).ok_or_else(wrong)?;
         Ok(SecretKey::new(<[u8; 32]>::try_from(plain).map_err(|_| wrong())?))
     }
 }

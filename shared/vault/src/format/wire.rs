@@ -3,10 +3,14 @@
 /// Appends an unsigned number, seven bits a byte, lowest first.
 pub fn put_number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+        out.push(low_byte(value & 0x7f) | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(low_byte(value));
+}
+
+fn low_byte(value: u64) -> u8 {
+    value.to_le_bytes()[0]
 }
 
 /// Appends a signed number in zigzag form: 0, -1, 1, -2 become 0, 1, 2, 3.

@@ -113,23 +113,20 @@ impl PackReader {
     /// # Errors
     /// As [`Self::footer`].
     pub async fn block(&mut self, object: u32, number: u32) -> Result<Bytes> {
-        if let Some(at) = self.blocks.iter().position(|(key, _)| *key == (object, number)) {
-            let found = self.blocks.remove(at);
-            if let Some(entry) = found {
-                let bytes = entry.1.clone();
-                self.blocks.push_back(entry);
-                return Ok(bytes);
-            }
+        let kept = self.blocks.iter().position(|(key, _)| *key == (object, number));
+        if let Some(entry) = kept.and_then(|at| self.blocks.remove(at)) {
+            let bytes = entry.1.clone();
+            self.blocks.push_back(entry);
+            return Ok(bytes);
         }
         let storage = self.vault.storage().clone();
         let loaded = self.load(object).await?;
-        let plain = match &loaded.bytes {
-            Some(bytes) => loaded.object.block_of(bytes, number as usize)?,
-            None => {
-                let range = loaded.object.block_range(number as usize)?;
-                let sealed = storage.get(&loaded.object.key, range).await?;
-                loaded.object.open_block(number as usize, sealed.into())?
-            }
+        let plain = if let Some(bytes) = &loaded.bytes {
+            loaded.object.block_of(bytes, number as usize)?
+        } else {
+            let range = loaded.object.block_range(number as usize)?;
+            let sealed = storage.get(&loaded.object.key, range).await?;
+            loaded.object.open_block(number as usize, sealed.into())?
         };
         let plain = Bytes::from(plain);
         self.opened.insert((object, number));
@@ -142,23 +139,23 @@ impl PackReader {
     }
 
     async fn load(&mut self, object: u32) -> Result<&Loaded> {
-        let at = match self.loaded.iter().position(|(at, _)| *at == object) {
-            Some(at) => at,
-            None => {
-                let stored = self.stored(object)?.clone();
-                if self.loaded.len() >= PACKS {
-                    self.loaded.pop_front();
-                }
-                let loaded = match self.fetch {
-                    Fetch::Whole => self.load_whole(&stored).await?,
-                    Fetch::Blocks => {
-                        let object = self.vault.open_object(stored.kind, stored.id, stored.size).await?;
-                        Loaded { object, bytes: None }
-                    }
-                };
-                self.loaded.push_back((object, loaded));
-                self.loaded.len() - 1
+        let kept = self.loaded.iter().position(|(at, _)| *at == object);
+        let at = if let Some(at) = kept {
+            at
+        } else {
+            let stored = self.stored(object)?.clone();
+            if self.loaded.len() >= PACKS {
+                self.loaded.pop_front();
             }
+            let loaded = match self.fetch {
+                Fetch::Whole => self.load_whole(&stored).await?,
+                Fetch::Blocks => {
+                    let object = self.vault.open_object(stored.kind, stored.id, stored.size).await?;
+                    Loaded { object, bytes: None }
+                }
+            };
+            self.loaded.push_back((object, loaded));
+            self.loaded.len() - 1
         };
         self.loaded
             .get(at)

@@ -246,7 +246,7 @@ impl OpenObject {
         let (aad_header, sealer) = (header.encode(), vault.keys.sealer(header)?);
         let plain = sealer
             .open(FOOTER_NUMBER, &aad(&aad_header, FOOTER_NUMBER), rest[from..].to_vec())
-            .and_then(expand_footer)
+            .and_then(|codec_and_payload| expand_footer(&codec_and_payload))
             .ok_or_else(|| damaged("its footer is not what was sealed"))?;
         let footer = Footer::decode(&plain, HEADER_LEN as u64).ok_or_else(|| damaged("its footer is malformed"))?;
         let end = footer.end_of_blocks(HEADER_LEN as u64) + u64::from(trailer.footer_len) + TRAILER_LEN as u64;
@@ -296,13 +296,14 @@ impl OpenObject {
 }
 
 /// A footer's plain length stands nowhere: zstd frames carry it, and other codecs are bounded by what a footer can be.
-fn expand_footer(sealed: Vec<u8>) -> Option<Vec<u8>> {
+fn expand_footer(codec_and_payload: &[u8]) -> Option<Vec<u8>> {
     const LONGEST: usize = 256 << 20;
-    match Codec::from_byte(*sealed.first()?)? {
-        Codec::None => expand(sealed.clone(), sealed.len() - 1),
+    let (codec, payload) = codec_and_payload.split_first()?;
+    match Codec::from_byte(*codec)? {
+        Codec::None => Some(payload.to_vec()),
         Codec::Zstd => {
-            let length = zstd::bulk::Decompressor::upper_bound(&sealed[1..]).filter(|len| *len <= LONGEST)?;
-            zstd::bulk::decompress(&sealed[1..], length).ok()
+            let length = zstd::bulk::Decompressor::upper_bound(payload).filter(|len| *len <= LONGEST)?;
+            zstd::bulk::decompress(payload, length).ok()
         }
         Codec::Gzip => None,
     }

@@ -81,7 +81,7 @@ impl Findings {
     }
 
     /// Notes damage; gives back what is no damage but a failure to look.
-    fn note(&mut self, aspect: Aspect, error: Error) -> Result<()> {
+    fn note(&mut self, aspect: &Aspect, error: Error) -> Result<()> {
         if error.code.class() != Class::Damage {
             return Err(error);
         }
@@ -109,7 +109,7 @@ pub async fn object(vault: &Vault, manifest: &Arc<Manifest>, at: u32, depth: Dep
     let mut reader = PackReader::new(vault, manifest, Fetch::Whole);
     let stored = reader.stored(at)?.clone();
     if let Err(error) = size(vault, &stored.key(), stored.size).await {
-        findings.note(Aspect::Checksum, error)?;
+        findings.note(&Aspect::Checksum, error)?;
         return Ok(findings);
     }
     findings.bytes_checked = stored.size;
@@ -119,7 +119,7 @@ pub async fn object(vault: &Vault, manifest: &Arc<Manifest>, at: u32, depth: Dep
     if let Err(error) = contents(&mut reader, at, stored.kind).await {
         // Loading compares the checksums as well; only after a failure is it worth asking which of the two it was.
         let aspect = if vault.whole(&stored).await.is_err() { Aspect::Checksum } else { Aspect::Structure };
-        findings.note(aspect, error)?;
+        findings.note(&aspect, error)?;
     }
     findings.blocks_checked = reader.blocks_read();
     Ok(findings)
@@ -241,7 +241,7 @@ pub async fn totals(vault: &Vault, manifest: &Arc<Manifest>) -> Result<Findings>
                     count += segment_count;
                     bytes += segment_bytes;
                 }
-                Err(error) => findings.note(Aspect::Structure, error)?,
+                Err(error) => findings.note(&Aspect::Structure, error)?,
             }
         }
         let single_layer = stream.layers.len() <= 1;
@@ -250,7 +250,7 @@ pub async fn totals(vault: &Vault, manifest: &Arc<Manifest>) -> Result<Findings>
             && bytes == stream.bytes;
         if single_layer && !right && findings.valid() {
             let why = format!("stream {} does not add up to what it says", stream.info.name);
-            findings.note(Aspect::Integrity, Error::damaged(&manifest_object, why))?;
+            findings.note(&Aspect::Integrity, Error::damaged(&manifest_object, why))?;
         }
     }
     Ok(findings)
