@@ -1,5 +1,6 @@
 //! Backups that are stopped while they are at work: by Ctrl-C, by another process, by a kill.
 
+#[allow(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
 use std::io::{BufRead, BufReader, Read};

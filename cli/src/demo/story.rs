@@ -191,28 +191,29 @@ impl Story<'_> {
         let removed = self.tables.delete_customers(100).await?;
         let path = self.site("");
         let site = on_files("damage the site", move || site::damage(&path, seed, files)).await?;
-        let mut told = vec![
-            format!("{}: the table was deleted", Table::Orders.name()),
-            format!(
-                "{}: {} got wrong names and prices",
-                Table::Products.name(),
-                counted(corrupted, "record")
-            ),
-            format!("{}: {} deleted", Table::Customers.name(), counted(removed, "record")),
-            format!(
-                "{SITE}: {} removed, {} overwritten",
-                counted(site.removed, "file"),
-                count(site.overwritten)
+        let done = [
+            (Table::Products.name(), format!("{} got wrong names and prices", counted(corrupted, "record"))),
+            (Table::Orders.name(), "the table was deleted".to_owned()),
+            (Table::Customers.name(), format!("{} deleted", counted(removed, "record"))),
+            (
+                SITE,
+                format!("{} removed, {} overwritten", counted(site.removed, "file"), count(site.overwritten)),
             ),
         ];
-        // A comparison that found nothing here would prove nothing later.
-        for (name, delta) in before.compare(&self.look("").await?, "") {
+        let mut told = Vec::new();
+        for ((name, done), (_, delta)) in done.into_iter().zip(before.compare(&self.look("").await?, "")) {
+            // A comparison that finds nothing here would prove nothing later.
             if delta.named.is_empty() {
                 self.differences.push(format!("{name}: the damage was not noticed"));
             }
+            told.push(format!("{name}: {done} (found: {})", delta.summary()));
         }
         told.push(self.damage_vault(resources).await?);
-        self.end(Name::Damage, "A comparison with what the demo saw before finds all of it.".to_owned());
+        self.end(
+            Name::Damage,
+            "Compared with the digests that the demo took before, so that the comparison is tried too."
+                .to_owned(),
+        );
         Ok(told)
     }
 

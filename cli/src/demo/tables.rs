@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
     KeyType, Projection, ProjectionType, PutRequest, ScalarAttributeType, TableDescription, Tag,
     TimeToLiveSpecification, WriteRequest,
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{TryStreamExt as _, stream};
 use holdfast_vault::error::{Code, Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;

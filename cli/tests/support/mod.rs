@@ -6,14 +6,14 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// What a run of the program gave.
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -23,7 +23,7 @@ impl Ran {
 
     /// The answer of a run that ended with this exit code and told nothing on stderr.
     #[track_caller]
-    pub fn answer(&self, code: i32) -> Value {
+    pub(crate) fn answer(&self, code: i32) -> Value {
         assert_eq!((self.code, self.stderr.as_str()), (code, ""), "{}", self.stdout);
         assert_eq!(self.stdout.lines().count(), 1, "{}", self.stdout);
         serde_json::from_str(&self.stdout).unwrap()
@@ -31,7 +31,7 @@ impl Ran {
 
     /// The error of a run that ended with this exit code and gave no answer.
     #[track_caller]
-    pub fn error(&self, code: i32) -> Value {
+    pub(crate) fn error(&self, code: i32) -> Value {
         assert_eq!((self.code, self.stdout.as_str()), (code, ""), "{}", self.stderr);
         assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
         let told: Value = serde_json::from_str(&self.stderr).unwrap();
@@ -42,36 +42,36 @@ impl Ran {
 
     /// What a run that was done said to people.
     #[track_caller]
-    pub fn text(&self, code: i32) -> &str {
+    pub(crate) fn text(&self, code: i32) -> &str {
         assert_eq!((self.code, self.stderr.as_str()), (code, ""), "{}", self.stdout);
         &self.stdout
     }
 }
 
 /// A directory that the program works in; its home is `.holdfast` there.
-pub struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.path(".holdfast")
     }
 
-    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
     /// A command in this directory, with an environment that no test depends on.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
         command.current_dir(self.0.path()).args(args).stdin(Stdio::null());
         for name in ["HOLDFAST_HOME", "HOLDFAST_LOG", "AWS_PROFILE", "AWS_REGION"] {
@@ -82,21 +82,21 @@ impl Place {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         Ran::of(self.command(args).output().unwrap())
     }
 
     /// As [`Place::run`], with `--json`.
-    pub fn json(&self, args: &[&str]) -> Ran {
+    pub(crate) fn json(&self, args: &[&str]) -> Ran {
         self.run(&[args, &["--json"]].concat())
     }
 
-    pub fn spawn(&self, args: &[&str]) -> Child {
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
         self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// Two resources: `site`, a tree, and `exports`, two streams of records.
-    pub fn with_data() -> Self {
+    pub(crate) fn with_data() -> Self {
         let place = Self::new();
         place.write("site/index.html", "<h1>shop</h1>\n");
         // Does not compress, so that a flipped byte hits data.
@@ -118,13 +118,13 @@ impl Place {
 
     /// Backs a resource up, and returns the backup's id.
     #[track_caller]
-    pub fn backup(&self, resource: &str) -> String {
+    pub(crate) fn backup(&self, resource: &str) -> String {
         self.json(&["backup", resource]).answer(0)["id"].as_str().unwrap().to_owned()
     }
 }
 
 /// The files below a directory with their contents, by their paths.
-pub fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     let mut open = vec![directory.to_path_buf()];
     while let Some(next) = open.pop() {
@@ -143,7 +143,7 @@ pub fn tree(directory: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The lines of every file below a directory, sorted: records have no order.
-pub fn records(directory: &Path) -> Vec<(String, Vec<String>)> {
+pub(crate) fn records(directory: &Path) -> Vec<(String, Vec<String>)> {
     let sorted = |text: Vec<u8>| {
         let mut lines: Vec<String> = String::from_utf8(text).unwrap().lines().map(str::to_owned).collect();
         lines.sort();
