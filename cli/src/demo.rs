@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     #[arg(from_global)]
-    pub(crate) json: bool,
+    json: bool,
     #[arg(from_global)]
     quiet: bool,
 }

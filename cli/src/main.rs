@@ -8,7 +8,6 @@ mod output;
 mod progress;
 
 use clap::Parser as _;
-use clap::error::ErrorKind;
 use holdfast_common::telemetry;
 use holdfast_vault::error::{Code, Error};
 use options::Options;
@@ -31,9 +30,10 @@ fn main() -> ExitCode {
             let ended = runtime.block_on(commands::run(&options));
             runtime.shutdown_background();
             ended
-        });
+        })
+        .and_then(|outcome| outcome.print());
     match ended {
-        Ok(outcome) => outcome.print().into(),
+        Ok(exit) => exit.into(),
         Err(error) => {
             output::tell(&error, options.global.json);
             exit::Exit::from(&error).into()
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 
 /// Tells what is wrong with the command line, or shows the help that was asked for.
 fn usage(error: &clap::Error) -> ExitCode {
-    let asked = !error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    let asked = !error.use_stderr();
     let json = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
     if asked || !json {
         // With its reader gone there is nobody left to tell.

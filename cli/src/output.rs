@@ -36,11 +36,13 @@ impl Outcome {
     }
 
     /// Writes the answer to stdout. A reader that has gone away is no failure.
-    pub(crate) fn print(&self) -> Exit {
+    pub(crate) fn print(&self) -> Result<Exit> {
         let mut out = io::stdout().lock();
         match out.write_all(self.stdout.as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Exit::Failed,
-            _ => self.exit,
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::new(Code::Internal, format!("the answer cannot be written to stdout: {error}")))
+            }
+            _ => Ok(self.exit),
         }
     }
 }

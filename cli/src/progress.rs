@@ -9,7 +9,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::SignedDuration;
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::pin::pin;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
@@ -26,9 +25,8 @@ pub(crate) async fn attend(
     cloud: &Cloud,
     id: &str,
     what: &str,
-    work: impl Future<Output = Result<Job>>,
+    mut work: impl Future<Output = Result<Job>> + Unpin,
 ) -> Result<Job> {
-    let mut work = pin!(work);
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let mut bar = Bar::new(global, what);
     let mut ticks = interval(TICK);
@@ -72,7 +70,7 @@ fn stop(stopping: &mut bool, bar: &Bar, global: &Global) {
 
 /// A bar on stderr, where there is somebody to look at it.
 pub(crate) struct Bar {
-    bar: Option<ProgressBar>,
+    drawn: Option<ProgressBar>,
     /// When the first task was seen: what was spent on planning says nothing of what is left.
     planned: Option<Instant>,
     seen: VecDeque<(Instant, u64)>,
@@ -82,24 +80,24 @@ impl Bar {
     /// A bar without a length yet.
     pub(crate) fn new(global: &Global, what: &str) -> Self {
         let quiet = global.quiet || global.json || global.verbose > 0 || !io::stderr().is_terminal();
-        let bar = (!quiet).then(|| {
+        let drawn = (!quiet).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.set_style(style("{spinner} {prefix}  {elapsed}"));
             bar.set_prefix(what.to_owned());
             bar.enable_steady_tick(TICK);
             bar
         });
-        Self { bar, planned: None, seen: VecDeque::new() }
+        Self { drawn, planned: None, seen: VecDeque::new() }
     }
 
     /// Whether anybody sees it.
     fn shown(&self) -> bool {
-        self.bar.is_some()
+        self.drawn.is_some()
     }
 
     /// Shows how far a job is.
     fn update(&mut self, progress: &Progress) {
-        let Some(bar) = &self.bar else { return };
+        let Some(bar) = &self.drawn else { return };
         if progress.tasks_total == 0 {
             return;
         }
@@ -120,7 +118,7 @@ impl Bar {
 
     /// Says something above the bar.
     fn say(&self, what: &str) {
-        match &self.bar {
+        match &self.drawn {
             Some(bar) => bar.println(what),
             None => drop(writeln!(io::stderr(), "{what}")),
         }
@@ -128,7 +126,7 @@ impl Bar {
 
     /// Removes the bar.
     fn clear(&self) {
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.drawn {
             bar.finish_and_clear();
         }
     }
@@ -188,7 +186,7 @@ mod tests {
     #[test]
     fn what_is_left_is_told_once_a_task_is_done() {
         let progress = |tasks_done| Progress { tasks_done, tasks_total: 8, ..Progress::default() };
-        let told = |done| left(&progress(done), Duration::from_secs(60));
+        let told = |done| left(&progress(done), Duration::from_mins(1));
         assert_eq!([0, 1, 6, 8].map(told), ["", "7 min left", "20 s left", "finishing"]);
     }
 }

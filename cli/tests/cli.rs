@@ -334,6 +334,9 @@ fn people_get_tables_without_colours() {
     let backups = place.run(&["backups", "--limit", "1"]);
     assert_eq!(backups.text(0).lines().count(), 2);
     assert!(place.run(&["show", "latest:exports"]).text(0).starts_with("full backup 01"));
+    let full = place.command(&["resources"]).stdout(File::create("/dev/full").unwrap()).output().unwrap();
+    assert_eq!(full.status.code(), Some(1));
+    assert!(String::from_utf8(full.stderr).unwrap().contains("cannot be written to stdout"));
     for args in [&["--help"][..], &["restore", "--help"], &["verify", "--help"]] {
         let help = place.run(args);
         assert!(help.text(0).contains("Exit codes: 0 done, 1 failed, 2 bad input, 3 done, but damage"));

@@ -1,5 +1,7 @@
 //! Backups that are stopped while they are at work: by Ctrl-C, by another process, by a kill.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what a helper of a test cannot do ends the test")]
+
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
@@ -58,7 +60,9 @@ fn is_cancelled(ran: &Ran, id: &str) {
 fn the_first_ctrl_c_cancels_and_waits() {
     let stuck = Stuck::new();
     let (mut child, call, id) = stuck.start();
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap().success()
+    );
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut told = String::new();
     stderr.read_line(&mut told).unwrap();

@@ -14,7 +14,8 @@ use holdfast_vault::crypto::SecretKey;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::read::Vault;
 use holdfast_vault::read::vault::WrappingKey;
-use holdfast_vault::storage::Storage;
+use holdfast_vault::model::Warning;
+use holdfast_vault::storage::{Storage, list_all};
 use holdfast_workflow::events::{
     BackupInput, Caught, Execution, FailEvent, RestoreRequest, VerifyAnswer, VerifyEvent,
 };
@@ -82,7 +83,7 @@ impl Cloud {
     ) -> Result<Self> {
         let home = Arc::new(Home::open(path, options.create)?);
         let vault = open_vault(&home).await?;
-        let staging: Arc<dyn Storage> = Arc::new(DirectoryStorage::open(&home.path().join("staging"))?);
+        let staging: Arc<dyn Storage> = Arc::new(DirectoryStorage::scratch(&home.path().join("staging"))?);
         let state = EmbeddedDynamoDb::open(&home.path().join("state.db"))?;
         let tables = EmbeddedDynamoDb::open(&home.path().join("tables.db"))?;
         let jobs = JobStore::new(state.client(), JOB_TABLE, clock.clone());
@@ -214,18 +215,38 @@ impl Cloud {
         })?;
         let outcome = self.interpreter.start(machine, id, input).outcome().await;
         self.journal.end(id)?;
-        let job = self.services.jobs.job(id).await?;
+        let job = match self.services.jobs.job(id).await {
+            Ok(job) => job,
+            // It failed before a job was made of it.
+            Err(error) if error.code == Code::JobUnknown => return Err(self.refused(id, &outcome)),
+            Err(error) => return Err(error),
+        };
         match job.status {
-            Status::Completed => Ok(job),
+            Status::Completed => self.followed_up(job, &outcome).await,
             Status::Cancelled => Err(Error::new(Code::Cancelled, format!("{} {id} was cancelled", job.kind)).object(id)),
             _ => Err(why(&job, &outcome)),
         }
     }
 
+    /// Why an execution failed before it made a job: what it caught stands with the last notice.
+    fn refused(&self, id: &str, outcome: &ExecutionOutcome) -> Error {
+        let told = self.functions.last_error();
+        told.unwrap_or_else(|| Error::new(Code::Internal, format!("{id} ended as {outcome:?}")).object(id))
+    }
+
+    /// A job that completed, while what comes after it (verifying, notifying) did not: said, not hidden.
+    async fn followed_up(&self, job: Job, outcome: &ExecutionOutcome) -> Result<Job> {
+        let ExecutionOutcome::Failed { error, .. } = outcome else { return Ok(job) };
+        let message = format!("the {} completed, and what follows it failed with {error}", job.kind);
+        let change = JobChange { warnings: vec![Warning::new("NotFollowedUp", message)], ..JobChange::default() };
+        self.services.jobs.update_job(&job.id, change).await
+    }
+
     /// Ends the executions of a process that was killed. They are failed rather than resumed: a restart that quietly
     /// works for hours surprises, and a new backup takes up nothing of the old one.
     async fn end_interrupted(&self) -> Result<()> {
-        for entry in self.journal.unfinished()? {
+        let unfinished = self.journal.unfinished()?;
+        for entry in unfinished {
             let event = FailEvent {
                 execution: Execution { execution: entry.execution.clone(), started_at: entry.started_at },
                 input: entry.input,
@@ -236,6 +257,10 @@ impl Cloud {
             };
             fail::fail(&self.services, &event).await?;
             self.journal.end(&entry.execution)?;
+        }
+        // The home is this process's alone and nothing has begun: whatever waits in staging, nobody waits for it.
+        for object in list_all(self.services.staging.as_ref(), "").await? {
+            self.services.staging.delete(&object.key).await?;
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use holdfast_workflow::{Services, handler};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::RwLock;
 
 const INVOKE: &str = "arn:aws:states:::lambda:invoke";
 const PUBLISH: &str = "arn:aws:states:::sns:publish";
@@ -37,13 +38,16 @@ pub fn substitutions() -> BTreeMap<String, String> {
 pub struct Functions {
     services: Services,
     home: Arc<Home>,
+    last_error: Arc<Mutex<Option<Error>>>,
+    /// Held by every call, and by `fail` alone.
+    calls: Arc<RwLock<()>>,
 }
 
 impl Functions {
     /// The functions over these services.
     #[must_use]
     pub fn new(services: Services, home: Arc<Home>) -> Self {
-        Self { services, home }
+        Self { services, home, last_error: Arc::default(), calls: Arc::default() }
     }
 
     /// Invokes a handler by its function's name.
@@ -64,6 +68,30 @@ impl Functions {
         }
     }
 
+    /// Runs a call to its end, even where nobody waits for it any more: a map that fails drops its other calls, and what
+    /// they have begun on disk goes on. `fail` waits for that, so that nothing is written behind its clearing.
+    async fn invoke_to_end(&self, function: String, event: Value) -> Result<Value, Error> {
+        let functions = self.clone();
+        let call = async move {
+            if function == "fail" {
+                let _alone = functions.calls.write().await;
+                return functions.invoke(&function, event).await;
+            }
+            let _shared = functions.calls.read().await;
+            functions.invoke(&function, event).await
+        };
+        match tokio::spawn(call).await {
+            Ok(answer) => answer,
+            Err(error) => Err(Error::new(Code::Internal, format!("a function ended early: {error}"))),
+        }
+    }
+
+    /// The last error that a handler gave, once.
+    #[must_use]
+    pub fn last_error(&self) -> Option<Error> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn publish(&self, parameters: &Value) -> Result<Value, Error> {
         let path = self.home.path().join(TOPIC);
         let notice = json!({
@@ -75,7 +103,9 @@ impl Functions {
             let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
             file.write_all(format!("{notice}\n").as_bytes())
         };
-        write().map_err(|e| Error::new(Code::StorageUnavailable, format!("cannot write {}: {e}", path.display())))?;
+        write().map_err(|e| {
+            Error::new(Code::StorageUnavailable, format!("cannot write {}: {e}", path.display()))
+        })?;
         Ok(json!({ "MessageId": notice["at"] }))
     }
 }
@@ -92,12 +122,16 @@ impl Tasks for Functions {
             INVOKE => {
                 let function = parameters["FunctionName"].as_str().unwrap_or_default().to_owned();
                 let payload = parameters.get("Payload").cloned().unwrap_or(Value::Null);
-                self.invoke(&function, payload).await
+                self.invoke_to_end(function, payload).await
             }
             PUBLISH => self.publish(&parameters),
             other => Err(Error::new(Code::Internal, format!("nothing answers to {other:?} here"))),
         };
-        answer.map_err(|error| failure(&error))
+        answer.map_err(|error| {
+            let told = failure(&error);
+            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            told
+        })
     }
 }
 
@@ -107,7 +141,10 @@ impl Objects for Functions {
         const PIECE: u64 = 1 << 20;
         let staging = &self.services.staging;
         if bucket != staging.name() {
-            return Err(Failure::new("States.ItemReaderFailed", format!("there is no bucket {bucket:?} here")));
+            return Err(Failure::new(
+                "States.ItemReaderFailed",
+                format!("there is no bucket {bucket:?} here"),
+            ));
         }
         let size = staging.head(key).await.map_err(|error| failure(&error))?.size;
         if offset >= size {

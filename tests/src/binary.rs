@@ -49,7 +49,8 @@ fn build(profile: &Path) {
 
 fn is_fresh(binary: &Path) -> bool {
     let Ok(built) = fs::metadata(binary).and_then(|facts| facts.modified()) else { return false };
-    let mut left: Vec<PathBuf> = ["cli", "functions", "infra", "local", "shared"].map(|of| workspace().join(of)).into();
+    let mut left: Vec<PathBuf> =
+        ["cli", "functions", "infra", "local", "shared"].map(|of| workspace().join(of)).into();
     while let Some(path) = left.pop() {
         if path.is_dir() {
             left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));

@@ -45,7 +45,9 @@ pub fn inventory(data: &Path) -> Vec<Value> {
             ("quantityOnStock", number) => number.parse::<u64>().map_or_else(|_| number.into(), Value::from),
             (_, text) => text.into(),
         };
-        Value::Object(cells.map(|(name, cell)| ((*name).to_owned(), plain(name, cell))).collect::<Map<_, _>>())
+        Value::Object(
+            cells.map(|(name, cell)| ((*name).to_owned(), plain(name, cell))).collect::<Map<_, _>>(),
+        )
     };
     rows.map(record).collect()
 }

@@ -6,6 +6,7 @@
 pub mod binary;
 pub mod data;
 pub mod golden;
+pub mod reader;
 pub mod servers;
 pub mod tables;
 
@@ -63,7 +64,7 @@ pub fn whole(backup: &str, target: TargetSpec) -> RestoreRequest {
 }
 
 /// What a path is, and all that should come back of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Node {
     /// Mode, mtime in nanoseconds, SHA-256.
     File(u32, i128, String),
@@ -100,7 +101,7 @@ fn walk(root: &Path, directory: &Path, nodes: &mut BTreeMap<Vec<u8>, Node>) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

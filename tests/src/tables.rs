@@ -2,8 +2,8 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, PutRequest, ScalarAttributeType, Tag, TimeToLiveSpecification, WriteRequest,
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+    Projection, ProjectionType, PutRequest, ScalarAttributeType, Tag, TimeToLiveSpecification, WriteRequest,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -136,7 +136,8 @@ pub fn typed(items: &[Item]) -> Vec<String> {
 }
 
 fn typed_item(item: &Item) -> Value {
-    let sorted: BTreeMap<&String, Value> = item.iter().map(|(name, value)| (name, typed_value(value))).collect();
+    let sorted: BTreeMap<&String, Value> =
+        item.iter().map(|(name, value)| (name, typed_value(value))).collect();
     json!(sorted)
 }
 
@@ -192,7 +193,8 @@ pub async fn settings(client: &Client, table: &str) -> Value {
     let billing = described.billing_mode_summary.and_then(|summary| summary.billing_mode);
     let ttl = client.describe_time_to_live().table_name(table).send().await.unwrap();
     let ttl = ttl.time_to_live_description.and_then(|ttl| ttl.attribute_name);
-    let tags = client.list_tags_of_resource().resource_arn(described.table_arn.unwrap()).send().await.unwrap();
+    let tags =
+        client.list_tags_of_resource().resource_arn(described.table_arn.unwrap()).send().await.unwrap();
     let tags: BTreeMap<String, String> =
         tags.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect();
     json!({"attributes": attributes, "key": key(described.key_schema.as_deref().unwrap_or_default()),

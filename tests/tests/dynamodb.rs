@@ -72,8 +72,13 @@ async fn real_shops_come_back_into_a_new_table_of_the_same_settings() {
 async fn a_real_inventory_with_a_key_of_two_parts_comes_back() {
     let Some(data) = real_data() else { return };
     let items: Vec<Item> = inventory(&data).iter().map(item_of).collect();
-    let shop = Shop::new(WorkLimits { step_bytes: 200_000, ..tiny_limits() }).await;
-    make(&shop.tables, "inventory", &[("sku", ScalarAttributeType::S), ("supplyChannel", ScalarAttributeType::S)]).await;
+    let shop = Shop::new(WorkLimits { step_bytes: 1_000_000, ..WorkLimits::default() }).await;
+    make(
+        &shop.tables,
+        "inventory",
+        &[("sku", ScalarAttributeType::S), ("supplyChannel", ScalarAttributeType::S)],
+    )
+    .await;
     put(&shop.tables, "inventory", &items).await;
     let backup = shop.back_up("inventory").await;
     shop.restore(&whole(&backup, target("again"))).await;
@@ -104,18 +109,32 @@ fn items_of_every_type() -> Vec<Item> {
         AttributeValue::Null(true),
         AttributeValue::L(Vec::new()),
         AttributeValue::M(Item::new()),
-        AttributeValue::L(vec![text(""), number("1"), AttributeValue::Null(true), AttributeValue::M(Item::new())]),
+        AttributeValue::L(vec![
+            text(""),
+            number("1"),
+            AttributeValue::Null(true),
+            AttributeValue::M(Item::new()),
+        ]),
         AttributeValue::Ss(vec!["b".to_owned(), "a".to_owned(), "\u{e9}".to_owned()]),
-        AttributeValue::Ns(vec!["3".to_owned(), "-1.5".to_owned(), "12345678901234567890123456789012345678".to_owned()]),
+        AttributeValue::Ns(vec![
+            "3".to_owned(),
+            "-1.5".to_owned(),
+            "12345678901234567890123456789012345678".to_owned(),
+        ]),
         AttributeValue::Bs(vec![Blob::new([0xff]), Blob::new([0]), Blob::new(every_byte.clone())]),
         deep,
     ];
     let mut items: Vec<Item> = values
         .into_iter()
         .enumerate()
-        .map(|(at, value)| item([("hash", blob(&[at as u8, 0, 0xff])), ("range", number(&at.to_string())), ("value", value)]))
+        .map(|(at, value)| {
+            item([("hash", blob(&[at as u8, 0, 0xff])), ("range", number(&at.to_string())), ("value", value)])
+        })
         .collect();
-    items.push(item([("hash", blob(b"only a key")), ("range", number("-12345678901234567890123456789012345678"))]));
+    items.push(item([
+        ("hash", blob(b"only a key")),
+        ("range", number("-12345678901234567890123456789012345678")),
+    ]));
     items.push(item([
         ("hash", blob(b"names")),
         ("range", number("0.5")),
@@ -214,7 +233,8 @@ async fn what_a_table_holds_is_kept_or_overwritten_as_asked() {
 async fn a_backup_is_of_its_time_whatever_happens_to_the_table() {
     let shop = Shop::new(WorkLimits::default()).await;
     make(&shop.tables, "orders", &[("id", ScalarAttributeType::S)]).await;
-    let items: Vec<Item> = (0..40).map(|id| item([("id", text(&format!("o-{id}"))), ("n", number("1"))])).collect();
+    let items: Vec<Item> =
+        (0..40).map(|id| item([("id", text(&format!("o-{id}"))), ("n", number("1"))])).collect();
     put(&shop.tables, "orders", &items).await;
     let first = shop.back_up("orders").await;
     put(&shop.tables, "orders", &[item([("id", text("o-1")), ("n", number("2"))])]).await;

@@ -32,8 +32,8 @@ pub(crate) struct Args {
     /// The backup's id, or latest:RESOURCE
     #[arg(value_name = "ID")]
     id: String,
-    /// files:DIR, jsonl:DIR, dynamodb:TABLE or s3://BUCKET/PREFIX
-    #[arg(long, value_name = "TARGET")]
+    /// Where to: a directory, a table or a bucket
+    #[arg(long, value_name = "TARGET", help = "files:DIR, jsonl:DIR, dynamodb:TABLE or s3://BUCKET/PREFIX")]
     to: String,
     /// Only this stream; may be given several times
     #[arg(long = "stream", value_name = "STREAM")]
@@ -96,7 +96,7 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
         let streams = restore::dry_run(cloud.services(), &id, &request).await?;
         return Outcome::new(&Planned::new(&request, &streams), global.json, Exit::Done);
     }
-    let work = cloud.run_restore(&id, &request);
+    let work = Box::pin(cloud.run_restore(&id, &request));
     let job = attend(global, &cloud, &id, &format!("restoring {}", request.backup), work).await?;
     let restored = Restored::new(&job, &request)?;
     let missed = restored.warnings.iter().any(|warning| warning.code == "KeyNotFound");

@@ -1,7 +1,7 @@
 //! Compares what was with what came back, by what the demo saw itself.
 
 use super::item::Sum;
-use crate::output::counted;
+use crate::output::count;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many differences of one kind are named.
@@ -44,67 +44,77 @@ impl Entry for Sum {
     }
 }
 
-/// What has become of one snapshot in another.
+/// What has become of one snapshot in another. Only entries that count are counted; all differences are named, or the
+/// first few where there are many.
 #[derive(Debug, Default)]
 pub(super) struct Delta {
-    /// Records or files that are as they were.
     pub(super) equal: u64,
-    pub(super) missing: u64,
-    pub(super) changed: u64,
-    pub(super) added: u64,
-    /// The differences by name, the first few of each kind.
-    pub(super) named: Vec<String>,
+    missing: Difference,
+    changed: Difference,
+    added: Difference,
+    settings: Vec<String>,
+}
+
+/// Entries that differ in one way.
+#[derive(Debug, Default)]
+struct Difference {
+    counted: u64,
+    unnamed: u64,
+    named: Vec<String>,
+}
+
+impl Difference {
+    fn note(&mut self, entry: &impl Entry, what: impl FnOnce() -> String) {
+        self.counted += u64::from(entry.counts());
+        if self.named.len() < NAMED { self.named.push(what()) } else { self.unnamed += 1 }
+    }
 }
 
 impl Delta {
-    /// How many differences there are, in short.
-    pub(super) fn summary(&self) -> String {
-        let kinds = [(self.missing, "missing"), (self.changed, "changed"), (self.added, "added")];
-        let told = kinds.iter().filter(|(count, _)| *count > 0);
-        told.map(|(count, kind)| format!("{} {kind}", crate::output::count(*count)))
-            .collect::<Vec<_>>()
-            .join(", ")
+    fn kinds(&self) -> [(&Difference, &'static str); 3] {
+        [(&self.missing, "missing"), (&self.changed, "changed"), (&self.added, "added")]
     }
 
-    /// Counts a difference, and names it where it is one of the first.
-    fn note(count: &mut u64, named: &mut Vec<String>, what: impl FnOnce() -> String) {
-        *count += 1;
-        if *count <= NAMED as u64 {
-            named.push(what());
+    /// How many differences there are, in short.
+    pub(super) fn summary(&self) -> String {
+        let told = self.kinds().into_iter().filter(|(kind, _)| kind.counted > 0);
+        told.map(|(kind, name)| format!("{} {name}", count(kind.counted))).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The differences, none where all is equal.
+    pub(super) fn named(&self, of: &str) -> Vec<String> {
+        let mut told: Vec<String> = Vec::new();
+        for (kind, name) in self.kinds() {
+            told.extend(kind.named.iter().map(|line| format!("{of}: {line}")));
+            if kind.unnamed > 0 {
+                told.push(format!("{of}: {} more {name}", count(kind.unnamed)));
+            }
         }
+        told.extend(self.settings.iter().map(|line| format!("{of}: {line}")));
+        told
     }
 }
 
-/// Compares two snapshots; `of` names what they are of.
-pub(super) fn compare<E: Entry>(of: &str, before: &Snapshot<E>, after: &Snapshot<E>) -> Delta {
+/// Compares two snapshots.
+pub(super) fn compare<E: Entry>(before: &Snapshot<E>, after: &Snapshot<E>) -> Delta {
     let mut delta = Delta::default();
     let noun = E::NOUN;
     for (name, was) in &before.entries {
         match after.entries.get(name) {
             Some(is) if is == was => delta.equal += u64::from(was.counts()),
-            Some(is) => Delta::note(&mut delta.changed, &mut delta.named, || {
-                format!("{of}: {noun} {name} {}", was.difference(is))
-            }),
-            None => Delta::note(&mut delta.missing, &mut delta.named, || {
-                format!("{of}: {noun} {name} is missing")
-            }),
+            Some(is) => delta.changed.note(was, || format!("{noun} {name} {}", was.difference(is))),
+            None => delta.missing.note(was, || format!("{noun} {name} is missing")),
         }
     }
-    for name in after.entries.keys().filter(|name| !before.entries.contains_key(*name)) {
-        Delta::note(&mut delta.added, &mut delta.named, || {
-            format!("{of}: {noun} {name} was not there before")
-        });
-    }
-    let unnamed = (delta.missing + delta.changed + delta.added).saturating_sub(delta.named.len() as u64);
-    if unnamed > 0 {
-        delta.named.push(format!("{of}: {} more", counted(unnamed, "difference")));
+    for (name, is) in after.entries.iter().filter(|(name, _)| !before.entries.contains_key(*name)) {
+        delta.added.note(is, || format!("{noun} {name} was not there before"));
     }
     let settings: BTreeSet<&String> = before.settings.keys().chain(after.settings.keys()).collect();
     for name in settings {
         let (was, is) = (before.settings.get(name), after.settings.get(name));
         if was != is {
             let said = |value: Option<&String>| value.map_or("none", String::as_str).to_owned();
-            delta.named.push(format!("{of}: {name} was {}, and is {}", said(was), said(is)));
+            delta.settings.push(format!("{name} was {}, and is {}", said(was), said(is)));
         }
     }
     delta
@@ -124,8 +134,8 @@ mod tests {
 
     #[test]
     fn equal_snapshots_have_no_differences() {
-        let delta = compare("products", &products(50), &products(50));
-        assert_eq!((delta.equal, delta.summary().as_str(), delta.named.len()), (50, "", 0));
+        let delta = compare(&products(50), &products(50));
+        assert_eq!((delta.equal, delta.summary().as_str(), delta.named("products").len()), (50, "", 0));
     }
 
     #[test]
@@ -134,13 +144,13 @@ mod tests {
         after.entries.insert("7".to_owned(), sum(&Shop::new(1, 1_000).corrupted(7)));
         after.entries.remove("9");
         after.entries.insert("new".to_owned(), [0; 32]);
-        let delta = compare("products", &products(50), &after);
+        let delta = compare(&products(50), &after);
         assert_eq!((delta.equal, delta.summary().as_str()), (48, "1 missing, 1 changed, 1 added"));
         assert_eq!(
-            delta.named,
+            delta.named("products"),
             [
-                "products: record 7 is another",
                 "products: record 9 is missing",
+                "products: record 7 is another",
                 "products: record new was not there before"
             ]
         );
@@ -148,16 +158,17 @@ mod tests {
 
     #[test]
     fn many_differences_are_counted_and_few_named() {
-        let delta = compare("products", &products(90), &Snapshot::default());
-        assert_eq!((delta.missing, delta.named.len()), (90, NAMED + 1));
-        assert_eq!(delta.named[NAMED], "products: 85 differences more");
+        let delta = compare(&products(90), &Snapshot::default());
+        assert_eq!(delta.summary(), "90 missing");
+        let named = delta.named("products");
+        assert_eq!((named.len(), named[NAMED].as_str()), (NAMED + 1, "products: 85 more missing"));
     }
 
     #[test]
     fn another_setting_is_a_difference() {
         let mut after = products(1);
         after.settings.insert("time to live".to_owned(), "expires_at".to_owned());
-        let delta = compare("products", &products(1), &after);
-        assert_eq!(delta.named, ["products: time to live was none, and is expires_at"]);
+        let delta = compare(&products(1), &after);
+        assert_eq!(delta.named("products"), ["products: time to live was none, and is expires_at"]);
     }
 }

@@ -3,6 +3,7 @@
 use super::place::on_files;
 use holdfast_local::{Cloud, Options};
 use holdfast_vault::error::Result;
+use holdfast_vault::format::manifest::StoredObject;
 use holdfast_vault::read::verify::Finding;
 use std::fs;
 use std::io;
@@ -21,7 +22,7 @@ pub(super) struct Flipped {
 pub(super) async fn flip(cloud: &Cloud, backup: &str, copy: &Path) -> Result<Flipped> {
     let manifest = cloud.services().vault.manifest(backup).await?;
     let largest = manifest.objects.iter().max_by_key(|object| object.size);
-    let object = largest.map(|object| object.key()).unwrap_or_default();
+    let object = largest.map(StoredObject::key).unwrap_or_default();
     let (from, to, damaged) = (cloud.home().path().to_path_buf(), copy.to_path_buf(), object.clone());
     on_files("copy the vault", move || {
         fs::create_dir(&to)?;
@@ -44,9 +45,9 @@ fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
         let entry = entry?;
         let to = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            copy_all(&entry.path(), &to)?
+            copy_all(&entry.path(), &to)?;
         } else {
-            fs::copy(entry.path(), to).map(drop)?
+            fs::copy(entry.path(), to)?;
         }
     }
     Ok(())

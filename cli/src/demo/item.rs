@@ -51,20 +51,28 @@ fn attribute(hash: &mut Sha256, of: &Attribute) {
         Attribute::Null => bytes(hash, b'0', &[]),
         Attribute::List(list) => {
             length(hash, b'L', list.len());
-            list.iter().for_each(|value| attribute(hash, value));
+            for value in list {
+                attribute(hash, value);
+            }
         }
         Attribute::Map(item) => map(hash, item),
         Attribute::Texts(set) => {
             length(hash, b's', set.len());
-            set.iter().for_each(|text| bytes(hash, b'S', text.as_bytes()));
+            for text in set {
+                bytes(hash, b'S', text.as_bytes());
+            }
         }
         Attribute::Numbers(set) => {
             length(hash, b'n', set.len());
-            set.iter().for_each(|number| bytes(hash, b'N', number.as_bytes()));
+            for number in set {
+                bytes(hash, b'N', number.as_bytes());
+            }
         }
         Attribute::Blobs(set) => {
             length(hash, b'x', set.len());
-            set.iter().for_each(|blob| bytes(hash, b'B', blob));
+            for blob in set {
+                bytes(hash, b'B', blob);
+            }
         }
         Attribute::Other(text) => bytes(hash, b'?', text.as_bytes()),
     }

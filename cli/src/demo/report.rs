@@ -26,6 +26,8 @@ pub(crate) struct Report {
     /// Whether all of it came back as it was, and all damage was noticed.
     pub(super) equal: bool,
     pub(super) differences: Vec<String>,
+    /// What backups and restores warned of.
+    pub(super) warnings: Vec<String>,
     /// Where all of it was kept.
     pub(super) kept: Option<PathBuf>,
 }
@@ -148,6 +150,11 @@ impl Report {
             size(self.stored_bytes),
             ratio(self.source_bytes, self.stored_bytes),
         )?;
+        if !self.warnings.is_empty() {
+            writeln!(out, "{}:", counted(self.warnings.len() as u64, "warning"))?;
+            self.warnings.iter().try_for_each(|line| writeln!(out, "   - {line}"))?;
+            writeln!(out)?;
+        }
         self.print_next(out)
     }
 

@@ -1,6 +1,6 @@
 //! The story, step by step.
 
-use super::compare::{Delta, Snapshot, compare};
+use super::compare::{Delta, Entry as _, Snapshot, compare};
 use super::item::Sum;
 use super::place::on_files;
 use super::report::{Name, Protected, Report, Step, seconds};
@@ -9,10 +9,12 @@ use super::tables::Tables;
 use super::tree::{self, Node};
 use super::{Args, copy, site};
 use crate::output::{count, counted, size};
+use holdfast_common::jobs::Job;
 use holdfast_connectors::{OnConflict, SourceSpec, TargetSpec};
 use holdfast_local::clients::EMBEDDED;
 use holdfast_local::{Cloud, Options};
 use holdfast_vault::error::Result;
+use holdfast_vault::model::Warning;
 use holdfast_workflow::config::{Policy, Resource, Tier};
 use holdfast_workflow::events::{RestoreRequest, Selection};
 use holdfast_workflow::plan::value;
@@ -33,6 +35,7 @@ struct Story<'a> {
     steps: Vec<Step>,
     began: Instant,
     differences: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// All that the shop held at a moment, as the demo saw it.
@@ -47,10 +50,18 @@ pub(super) async fn tell(args: &Args, root: &Path) -> Result<Report> {
     let root = &std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
     let cloud = Cloud::open(&root.join("home"), Options { create: true, ..Options::default() }).await?;
     let tables = Tables::new(cloud.tables(), Shop::new(args.seed, args.records));
-    let (steps, differences) = (Vec::new(), Vec::new());
-    let mut story = Story { args, root, cloud, tables, steps, began: start, differences };
+    let mut story = Story {
+        args,
+        root,
+        cloud,
+        tables,
+        steps: Vec::new(),
+        began: start,
+        differences: Vec::new(),
+        warnings: Vec::new(),
+    };
     let before = story.make().await?;
-    let mut resources = story.back_up().await?;
+    let mut resources = story.back_up(&before).await?;
     story.verify(&resources).await?;
     let damage = story.damage(&before, &resources).await?;
     story.restore(&mut resources).await?;
@@ -67,6 +78,7 @@ pub(super) async fn tell(args: &Args, root: &Path) -> Result<Report> {
         damage,
         equal: story.differences.is_empty(),
         differences: story.differences,
+        warnings: story.warnings,
         kept: args.keep.clone(),
     })
 }
@@ -79,6 +91,11 @@ impl Story<'_> {
 
     fn end(&mut self, name: Name, detail: String) {
         self.steps.push(Step { name, seconds: seconds(self.began.elapsed()), detail });
+    }
+
+    fn warn(&mut self, what: &str, job: &Job) {
+        let of = |warning: &Warning| format!("{what} of {}: {}", job.resource, warning.message);
+        self.warnings.extend(job.warnings.iter().map(of));
     }
 
     fn site(&self, suffix: &str) -> PathBuf {
@@ -100,6 +117,12 @@ impl Story<'_> {
         .await?;
         self.configure().await?;
         let before = self.look("").await?;
+        for table in Table::ALL {
+            let (made, wanted) = (before.count(table.name()).0, Shop::new(seed, records).count(table));
+            if made != wanted {
+                self.differences.push(format!("{}: {} records were made", table.name(), count(made)));
+            }
+        }
         self.end(
             Name::Make,
             format!(
@@ -129,12 +152,20 @@ impl Story<'_> {
         Ok(())
     }
 
-    async fn back_up(&mut self) -> Result<Vec<Protected>> {
+    async fn back_up(&mut self, before: &Seen) -> Result<Vec<Protected>> {
         self.begin("backing it up");
         let mut resources = Vec::new();
         for name in Table::ALL.map(Table::name).into_iter().chain([SITE]) {
             let start = Instant::now();
             let job = Box::pin(self.cloud.run_backup(&self.cloud.new_id(), name, None)).await?;
+            let backup_seconds = seconds(start.elapsed());
+            self.warn("backup", &job);
+            let (records, files) = before.count(name);
+            if job.totals.records != records {
+                let found = count(job.totals.records);
+                self.differences
+                    .push(format!("{name}: the backup has {found} of {} records", count(records)));
+            }
             let target = if name == SITE {
                 TargetSpec::Files { path: self.site(RESTORED) }
             } else {
@@ -144,16 +175,14 @@ impl Story<'_> {
             resources.push(Protected {
                 name: name.to_owned(),
                 backup: job.id,
-                records: job.totals.records,
-                files: job.totals.files,
+                records,
+                files,
                 source_bytes: job.totals.bytes,
                 stored_bytes: job.totals.stored_bytes,
-                backup_seconds: seconds(start.elapsed()),
+                backup_seconds,
                 target,
                 restore_seconds: 0.0,
             });
-            self.differences
-                .extend(job.warnings.iter().map(|warning| format!("{name}: {}", warning.message)));
         }
         self.end(
             Name::Backup,
@@ -203,7 +232,7 @@ impl Story<'_> {
         let mut told = Vec::new();
         for ((name, done), (_, delta)) in done.into_iter().zip(before.compare(&self.look("").await?, "")) {
             // A comparison that finds nothing here would prove nothing later.
-            if delta.named.is_empty() {
+            if delta.summary().is_empty() {
                 self.differences.push(format!("{name}: the damage was not noticed"));
             }
             told.push(format!("{name}: {done} (found: {})", delta.summary()));
@@ -226,10 +255,10 @@ impl Story<'_> {
             Box::pin(copy::flip(&self.cloud, &orders.backup, &self.root.join("vault-copy"))).await?;
         let object = &flipped.object;
         Ok(if let Some(finding) = flipped.findings.iter().find(|finding| finding.object == *object) {
-            format!("a copy of the vault: one bit flipped, and verify says {} {object}", finding.code)
+            format!("one bit flipped in a copy of the vault (found: {} in {object})", finding.code)
         } else {
             self.differences.push(format!("verify did not notice a flipped bit in {object}"));
-            format!("a copy of the vault: one bit flipped in {object}, and NOT noticed")
+            format!("one bit flipped in a copy of the vault, in {object} (NOT found)")
         })
     }
 
@@ -245,9 +274,7 @@ impl Story<'_> {
             };
             let job = Box::pin(self.cloud.run_restore(&self.cloud.new_id(), &request)).await?;
             one.restore_seconds = seconds(start.elapsed());
-            let warnings =
-                job.warnings.iter().map(|warning| format!("restore of {}: {}", one.name, warning.message));
-            self.differences.extend(warnings);
+            self.warn("restore", &job);
         }
         self.end(Name::Restore, "With their indexes, expiry and tags; modes, times and links.".to_owned());
         Ok(())
@@ -258,7 +285,7 @@ impl Story<'_> {
         let mut equal = [0, 0];
         for (name, delta) in before.compare(&self.look(RESTORED).await?, RESTORED) {
             equal[usize::from(name.starts_with(SITE))] += delta.equal;
-            self.differences.extend(delta.named);
+            self.differences.extend(delta.named(&name));
         }
         let equal = format!("{} and {}", counted(equal[0], "record"), counted(equal[1], "file"));
         self.end(
@@ -280,15 +307,22 @@ impl Story<'_> {
 }
 
 impl Seen {
+    /// Records and files of a resource; directories and links are no files.
+    fn count(&self, name: &str) -> (u64, u64) {
+        let table = self.tables.iter().find(|(table, _)| table.name() == name);
+        match table {
+            Some((_, seen)) => (seen.entries.len() as u64, 0),
+            None => (0, self.site.entries.values().filter(|node| node.counts()).count() as u64),
+        }
+    }
+
     /// What has become of each part.
     fn compare(&self, after: &Self, suffix: &str) -> Vec<(String, Delta)> {
         let tables = self.tables.iter().zip(&after.tables).map(|((table, was), (_, is))| {
             let name = format!("{}{suffix}", table.name());
-            let delta = compare(&name, was, is);
-            (name, delta)
+            (name, compare(was, is))
         });
         let site = format!("{SITE}{suffix}");
-        let delta = compare(&site, &self.site, &after.site);
-        tables.chain([(site, delta)]).collect()
+        tables.chain([(site, compare(&self.site, &after.site))]).collect()
     }
 }

@@ -5,6 +5,7 @@ use super::item::{self, Attribute, Item, Sum};
 use super::shop::{self, Shop, Table};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, DeleteRequest, GlobalSecondaryIndex, KeySchemaElement,
@@ -77,7 +78,11 @@ impl Tables {
         let described = self.client.describe_table().table_name(name).send().await;
         let table = match described {
             Ok(answer) => answer.table,
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(DescribeTableError::is_resource_not_found_exception) =>
+            {
                 None
             }
             Err(error) => return Err(failed("describe", name, &error)),

@@ -1,5 +1,7 @@
 //! A directory with a home, and the program at work in it.
 
+#![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do ends the test")]
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -100,7 +102,8 @@ impl Place {
         let place = Self::new();
         place.write("site/index.html", "<h1>shop</h1>\n");
         // Does not compress, so that a flipped byte hits data.
-        let noise: Vec<u8> = (0_u32..60_000).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let noise: Vec<u8> =
+            (0_u32..60_000).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
         place.write("site/img/noise.bin", noise);
         place.write("site/empty.txt", "");
         let line = |stream: &str, n: u32| format!("{{\"id\": {n}, \"of\":\"{stream}\"}}\n");

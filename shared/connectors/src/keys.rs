@@ -3,7 +3,8 @@
 use crate::jsonl::{Found, KeyReader};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::{RecordEncoding, StreamInfo, StreamKind};
-use serde_json::{Value, json};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Finds the keys of a stream's records.
 #[derive(Debug)]
@@ -20,9 +21,12 @@ impl KeyFinder {
     /// `InvalidInput` if the stream holds files, or its key is malformed.
     pub fn new(stream: &StreamInfo) -> Result<Self> {
         let StreamKind::Records { encoding, key } = &stream.shape else {
-            return Err(Error::new(Code::InvalidInput, format!("stream {} holds files, not records", stream.name))
-                .object(&stream.name)
-                .hint("choose files with --path"));
+            return Err(Error::new(
+                Code::InvalidInput,
+                format!("stream {} holds files, not records", stream.name),
+            )
+            .object(&stream.name)
+            .hint("choose files with --path"));
         };
         Ok(Self { reader: KeyReader::new(*encoding, key)?, encoding: *encoding, parts: key.len() })
     }
@@ -42,30 +46,42 @@ impl KeyFinder {
     /// The canonical keys that a typed key may mean: `abc` the text or the number, `["a",5]` exactly these parts.
     #[must_use]
     pub fn candidates(&self, typed: &str) -> Vec<Vec<u8>> {
-        let given: Option<Vec<Value>> =
-            serde_json::from_str(typed).ok().filter(|parts: &Vec<Value>| parts.len() == self.parts);
-        let mut readings: Vec<Vec<Value>> = Vec::new();
-        readings.extend(given);
-        if self.parts == 1 {
-            readings.push(vec![Value::String(typed.to_owned())]);
-            let scalar = serde_json::from_str(typed).ok().filter(|v: &Value| v.is_number() || v.is_boolean());
-            readings.extend(scalar.map(|value| vec![value]));
+        let mut readings: Vec<Vec<String>> = Vec::new();
+        let given: Option<Vec<&RawValue>> = serde_json::from_str(typed).ok();
+        if let Some(parts) = given.filter(|parts| parts.len() == self.parts) {
+            readings.extend(parts.into_iter().map(canonical).collect::<Option<_>>());
         }
-        let canonical = |parts: Vec<Value>| match self.encoding {
-            RecordEncoding::Json => serde_json::to_vec(&parts).ok(),
+        if self.parts == 1 {
+            readings.extend(serde_json::to_string(typed).ok().map(|text| vec![text]));
+            let scalar: Option<&RawValue> = serde_json::from_str(typed).ok();
+            let scalar = scalar.filter(|value| !value.get().starts_with(['"', '[', '{', 'n']));
+            readings.extend(scalar.map(|value| vec![value.get().to_owned()]));
+        }
+        let key = |parts: Vec<String>| match self.encoding {
+            RecordEncoding::Json => format!("[{}]", parts.join(",")),
             RecordEncoding::DynamodbJson => {
-                serde_json::to_vec(&parts.into_iter().map(typed_value).collect::<Vec<_>>()).ok()
+                format!("[{}]", parts.into_iter().map(typed_value).collect::<Vec<_>>().join(","))
             }
         };
-        readings.into_iter().filter_map(canonical).collect()
+        readings.into_iter().map(|parts| key(parts).into_bytes()).collect()
     }
 }
 
+/// A part of a key as it stands in canonical keys: numbers as they are typed, since more digits count than a float has.
+fn canonical(part: &RawValue) -> Option<String> {
+    let text = part.get();
+    if text.starts_with(['"', '[', '{']) {
+        let value: Value = serde_json::from_str(text).ok()?;
+        return serde_json::to_string(&value).ok();
+    }
+    Some(text.to_owned())
+}
+
 /// A plain value as DynamoDB's JSON writes it; what is typed already stays.
-fn typed_value(value: Value) -> Value {
-    match value {
-        Value::String(text) => json!({ "S": text }),
-        Value::Number(number) => json!({ "N": number.to_string() }),
-        other => other,
+fn typed_value(value: String) -> String {
+    match value.as_bytes().first() {
+        Some(b'"') => format!(r#"{{"S":{value}}}"#),
+        Some(b'-' | b'0'..=b'9') => format!(r#"{{"N":"{value}"}}"#),
+        _ => value,
     }
 }

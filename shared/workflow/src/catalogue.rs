@@ -45,7 +45,10 @@ pub async fn rebuild(services: &Services) -> Result<Rebuilt> {
             Err(error) => return Err(error),
         };
         let resource = resource(&manifest)?;
-        services.jobs.put_catalogue(&job(&manifest, &resource)?).await?;
+        let mut job = job(&manifest, &resource)?;
+        // What was verified is no part of the vault; where the catalogue still knows it, it stays.
+        job.verified = services.jobs.job(&id).await.ok().and_then(|known| known.verified);
+        services.jobs.put_catalogue(&job).await?;
         rebuilt.backups += 1;
         // Ids sort by time, so the newest backup's word stands.
         resources.insert(resource.name.clone(), resource);

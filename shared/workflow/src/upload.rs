@@ -27,6 +27,11 @@ pub async fn upload_part(services: &Services, event: &TaskEvent) -> Result<TaskA
     match admit(services, event, &task, staged).await {
         Ok(done) => Ok(event.answer(!done)),
         Err(error) => {
+            // A twin of this call may have admitted the step meanwhile, and removed it from staging.
+            let now = services.jobs.task(&event.job, event.task).await?;
+            if now.step > task.step {
+                return Ok(event.answer(now.status != Status::Completed));
+            }
             services.jobs.fail_task(&event.job, event.task, &JobError::from(&error)).await?;
             Err(error)
         }

@@ -77,6 +77,7 @@ impl Level {
 /// # Errors
 /// `JobUnknown`, `InvalidInput`, or `Storage*` where it could not look. Damage is in the answer.
 pub async fn verify(services: &Services, event: &VerifyEvent) -> Result<VerifyAnswer> {
+    event.level.as_deref().map(Level::from_str).transpose()?;
     let manifest = match services.vault.manifest(&event.job).await {
         Ok(manifest) => Arc::new(manifest),
         Err(error) if error.code.class() == Class::Damage => return unreadable(services, event, error).await,

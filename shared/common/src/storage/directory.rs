@@ -30,6 +30,8 @@ pub struct DirectoryStorage(Arc<Root>);
 struct Root {
     name: String,
     path: PathBuf,
+    /// Whether what is written outlasts a power cut.
+    durable: bool,
 }
 
 impl DirectoryStorage {
@@ -38,6 +40,18 @@ impl DirectoryStorage {
     /// # Errors
     /// `HomeInvalid` if the path is no directory or not UTF-8, `Storage*` if it cannot be made or read.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::with(path, true)
+    }
+
+    /// As [`DirectoryStorage::open`], for what a power cut may take: nothing waits until the disk has it.
+    ///
+    /// # Errors
+    /// As [`DirectoryStorage::open`].
+    pub fn scratch(path: &Path) -> Result<Self> {
+        Self::with(path, false)
+    }
+
+    fn with(path: &Path, durable: bool) -> Result<Self> {
         let shown = path.display().to_string();
         let invalid = |why: &str| {
             Error::new(Code::HomeInvalid, format!("{shown} {why}"))
@@ -51,7 +65,7 @@ impl DirectoryStorage {
         make_directories(&path.join(TEMPORARY)).map_err(failed)?;
         let path = path.canonicalize().map_err(failed)?;
         let name = path.to_str().ok_or_else(|| invalid("has a name that is not UTF-8"))?.to_owned();
-        let root = Root { name, path };
+        let root = Root { name, path, durable };
         root.clear_temporary().map_err(failed)?;
         Ok(Self(Arc::new(root)))
     }
@@ -118,7 +132,7 @@ impl Storage for DirectoryStorage {
         let (key, to) = (checked(key)?, checked(to)?);
         let (from, parts) = (from.to_owned(), parts.to_vec());
         self.run(move |root| {
-            let source = Root { path: PathBuf::from(&from), name: from };
+            let source = Root { path: PathBuf::from(&from), name: from, durable: root.durable };
             if !source.path.is_absolute() {
                 return Err(staging_missing(&source.name, &key));
             }
@@ -219,7 +233,9 @@ impl Root {
     fn exists(&self, target: &Path) -> io::Result<bool> {
         match target.symlink_metadata() {
             Ok(facts) if facts.is_file() => {
-                sync_directory(target.parent().unwrap_or(&self.path))?;
+                if self.durable {
+                    sync_directory(target.parent().unwrap_or(&self.path))?;
+                }
                 Ok(true)
             }
             Ok(_) => Err(io::Error::new(ErrorKind::IsADirectory, "something else has the object's name")),
@@ -235,7 +251,9 @@ impl Root {
     ) -> Result<Put, Trouble> {
         let mut temporary = Temporary::create(&self.path.join(TEMPORARY))?;
         fill(&mut temporary.file)?;
-        temporary.file.sync_all()?;
+        if self.durable {
+            temporary.file.sync_all()?;
+        }
         let parent = target.parent().unwrap_or(&self.path);
         make_directories(parent)?;
         let put = match temporary.name(target) {
@@ -246,7 +264,9 @@ impl Root {
             }
             Err(error) => return Err(error.into()),
         };
-        sync_directory(parent)?;
+        if self.durable {
+            sync_directory(parent)?;
+        }
         Ok(put)
     }
 
@@ -254,7 +274,9 @@ impl Root {
         let path = self.path.join(key);
         let removed = std::fs::remove_file(&path).and_then(|()| {
             let parent = path.parent().unwrap_or(&self.path);
-            sync_directory(parent)?;
+            if self.durable {
+                sync_directory(parent)?;
+            }
             // Directories that hold nothing are no objects; one that is in use again is not empty and stays.
             for directory in parent.ancestors().take_while(|at| *at != self.path) {
                 if std::fs::remove_dir(directory).is_err() {

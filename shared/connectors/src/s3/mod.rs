@@ -8,6 +8,7 @@
 //! As a target, a bucket takes any tree. What has no place in an object is kept as user metadata: `holdfast-mode` (octal)
 //! and `holdfast-mtime` (seconds since 1970, with nine decimals) of a file system's entries, and `holdfast-kind`:
 //! `directory`, an empty object whose key ends with `/`, or `symlink`, an empty object with `holdfast-target` (base64).
+//! As a source, such objects are entries of a file system again, but for the bits of a mode that lend rights.
 
 mod object;
 mod read;

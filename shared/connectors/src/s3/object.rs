@@ -74,15 +74,53 @@ impl Head {
     }
 
     pub(super) fn into_entry(self, path: &str) -> EntryMeta {
-        EntryMeta {
+        let mut entry = EntryMeta {
             path: path.as_bytes().to_vec(),
             kind: EntryKind::File,
             size: self.size,
             mode: None,
             mtime: self.mtime,
             attributes: self.attributes,
+        };
+        recall(&mut entry);
+        entry
+    }
+}
+
+/// Makes of an object the file system's entry that it was written for, as [`metadata`] tells it. What is not as it is
+/// written there stays plain user metadata.
+fn recall(entry: &mut EntryMeta) {
+    let told = |name: &str| entry.attributes.get(&format!("{META}{name}")).map(String::as_str);
+    let mode = told("holdfast-mode").and_then(|mode| u32::from_str_radix(mode, 8).ok());
+    let mtime = told("holdfast-mtime").and_then(|time| {
+        let (seconds, nanos) = time.split_once('.').filter(|(_, nanos)| nanos.len() == 9)?;
+        Some(Mtime { seconds: seconds.parse().ok()?, nanos: nanos.parse().ok()? })
+    });
+    let kind = match (told("holdfast-kind"), entry.size) {
+        (Some("directory"), 0) if entry.path.ends_with(b"/") => EntryKind::Directory,
+        (Some("symlink"), 0) if !entry.path.ends_with(b"/") => {
+            match told("holdfast-target").and_then(|target| STANDARD.decode(target).ok()) {
+                Some(target) if !target.is_empty() && !target.contains(&0) => EntryKind::Symlink { target },
+                _ => EntryKind::File,
+            }
+        }
+        _ => EntryKind::File,
+    };
+    let mut forget = |name: &str| entry.attributes.remove(&format!("{META}{name}"));
+    if kind != EntryKind::File {
+        forget("holdfast-kind");
+        forget("holdfast-target");
+    }
+    // Who may write into a bucket must not decide under whose rights a restored program runs.
+    if let Some(mode) = mode.filter(|mode| *mode <= 0o7777) {
+        forget("holdfast-mode");
+        entry.mode = Some(mode & 0o777);
+        if mtime.is_some() {
+            forget("holdfast-mtime");
+            entry.mtime = mtime;
         }
     }
+    entry.kind = kind;
 }
 
 fn length(length: Option<i64>) -> u64 {
@@ -159,7 +197,7 @@ pub(super) fn expires(meta: &EntryMeta) -> Option<DateTime> {
 
 #[cfg(test)]
 mod tests {
-    use super::{EntryKind, EntryMeta, Mtime, metadata, storage_class, tagging};
+    use super::{EntryKind, EntryMeta, META, Mtime, metadata, recall, storage_class, tagging};
     use std::collections::BTreeMap;
 
     fn entry(kind: EntryKind, attributes: &[(&str, &str)]) -> EntryMeta {
@@ -193,6 +231,31 @@ mod tests {
             ("own", "1"),
         ];
         assert_eq!(written, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    }
+
+    #[test]
+    fn what_was_kept_as_metadata_is_an_entry_again() {
+        let kinds = [
+            (EntryKind::File, "a"),
+            (EntryKind::Directory, "a/"),
+            (EntryKind::Symlink { target: b"\xff/x".to_vec() }, "a"),
+        ];
+        for (kind, path) in kinds {
+            let mut wanted = entry(kind, &[("meta:own", "1")]);
+            wanted.path = path.as_bytes().to_vec();
+            let mut object = EntryMeta { kind: EntryKind::File, mode: None, mtime: None, ..wanted.clone() };
+            for (name, value) in metadata(&wanted) {
+                object.attributes.insert(format!("{META}{name}"), value);
+            }
+            recall(&mut object);
+            assert_eq!(object, wanted);
+        }
+        let foreign =
+            [("meta:holdfast-mode", "rw"), ("meta:holdfast-kind", "symlink"), ("meta:holdfast-target", "%")];
+        let mut object = EntryMeta { mode: None, ..entry(EntryKind::File, &foreign) };
+        let before = object.clone();
+        recall(&mut object);
+        assert_eq!(object, before);
     }
 
     #[test]

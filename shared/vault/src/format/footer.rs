@@ -72,8 +72,6 @@ pub struct RunSegment {
     pub origin: Origin,
     /// Whether keys stand beside the values, because they cannot be read from them.
     pub stored_keys: bool,
-    /// Deletions in the run; always 0 in a base.
-    pub tombstones: u64,
     /// Bytes of all values.
     pub bytes: u64,
     /// The sum of the records' digests.
@@ -117,6 +115,8 @@ const TREE: u8 = 1;
 const RUN: u8 = 2;
 const CHUNKS: u8 = 3;
 const STATE: u8 = 4;
+/// Reserved in a run: a reader that does not know tombstones must not take one for a record.
+const NO_TOMBSTONES: u64 = 0;
 
 impl Footer {
     /// The footer's bytes, before it is compressed and sealed.
@@ -213,7 +213,7 @@ impl Segment {
             }
             Self::Run(run) => {
                 out.push(u8::from(run.stored_keys));
-                put_number(out, run.tombstones);
+                put_number(out, NO_TOMBSTONES);
                 put_number(out, run.bytes);
                 out.extend_from_slice(&run.digest.to_bytes());
                 put_bytes(out, &run.last);
@@ -246,12 +246,11 @@ impl Segment {
             }
             RUN => Self::Run(RunSegment {
                 origin,
-                stored_keys: match reader.byte()? {
-                    0 => false,
-                    1 => true,
+                stored_keys: match (reader.byte()?, reader.number()?) {
+                    (0, NO_TOMBSTONES) => false,
+                    (1, NO_TOMBSTONES) => true,
                     _ => return None,
                 },
-                tombstones: reader.number()?,
                 bytes: reader.number()?,
                 digest: DigestSum::from_bytes(&reader.array()?),
                 last: reader.bytes()?.to_vec(),

@@ -144,6 +144,12 @@ impl Manifest {
         if manifest.vault != vault || manifest.id != backup {
             return Err(Error::damaged(&key, format!("it describes backup {}", manifest.id)));
         }
+        if let Some(stream) = manifest.streams.iter().find(|stream| stream.layers.len() > 1) {
+            let name = &stream.info.name;
+            return Err(Error::new(Code::FormatUnsupported, format!("stream {name} of backup {backup} has several layers"))
+                .object(key)
+                .hint("use a newer holdfast"));
+        }
         manifest.check_references().map_err(|why| Error::damaged(&key, why))?;
         Ok(manifest)
     }

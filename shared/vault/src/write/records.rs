@@ -204,7 +204,6 @@ impl RecordsWriter {
             pack.segment(Segment::Run(RunSegment {
                 origin: self.next,
                 stored_keys: self.storage == KeyStorage::Stored,
-                tombstones: 0,
                 bytes: self.value_bytes,
                 digest: self.digest,
                 last,

@@ -1,0 +1,187 @@
+//! A process that is killed leaves nothing half done behind: the next one goes on from there.
+
+use holdfast_tests::binary::{Cli, Ended, ended, files_below, until};
+use holdfast_tests::{Node, noise, tree};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+struct Shop {
+    dir: tempfile::TempDir,
+    cli: Cli,
+    source: PathBuf,
+}
+
+impl Shop {
+    /// A site of some 20 MB, in several tasks and packs.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("site");
+        for number in 0..600_u64 {
+            let path = source.join(format!("{}/{number}", number % 7));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let length = usize::try_from(number * 97 % 20_000).unwrap();
+            fs::write(path, noise(number, length)).unwrap();
+        }
+        for number in 0..3 {
+            fs::write(source.join(format!("large-{number}")), noise(1_000 + number, 5 << 20)).unwrap();
+        }
+        let shop = Self { cli: Cli::new(dir.path().join("home")), dir, source };
+        shop.cli.apply(
+            &json!({"resources": [{"name": "site", "source": {"kind": "files", "path": shop.source}}]}),
+        );
+        shop
+    }
+
+    fn home(&self, name: &str) -> PathBuf {
+        self.cli.home().join(name)
+    }
+
+    /// Files that a running job has put into the home, and executions that have begun.
+    fn traces(&self) -> usize {
+        ["staging", "vault", "executions"].map(|name| files_below(&self.home(name))).into_iter().sum()
+    }
+
+    /// What must hold whenever no process works on the home.
+    fn expect_only(&self, completed: &[String]) {
+        let mut listed = self.cli.completed();
+        listed.sort_unstable();
+        assert_eq!(listed, completed);
+        let mut manifests: Vec<String> = fs::read_dir(self.home("vault/manifests"))
+            .map(|entries| entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
+            .unwrap_or_default();
+        manifests.retain(|name| !name.starts_with('.'));
+        manifests.sort_unstable();
+        // What the vault holds and what is told are the same.
+        assert_eq!(manifests, completed);
+        assert_eq!(files_below(&self.home("staging")), 0, "staging is empty");
+        assert_eq!(files_below(&self.home("executions")), 0, "no execution is open");
+    }
+
+    fn expect_valid(&self, backup: &str) {
+        assert_eq!(self.cli.done(&["verify", backup])["valid"], true);
+    }
+}
+
+fn kill(mut child: Child) -> Ended {
+    child.kill().unwrap();
+    ended(child)
+}
+
+/// Starts a command and kills it as soon as a condition holds; false if it ended before.
+fn killed_when(cli: &Cli, arguments: &[&str], mut condition: impl FnMut() -> bool) -> bool {
+    let mut child = cli.start(arguments);
+    let held = until(&mut child, &mut condition);
+    let ended = kill(child);
+    held && ended.code.is_none()
+}
+
+#[test]
+fn a_backup_that_is_killed_anywhere_is_never_half_there() {
+    let shop = Shop::new();
+    let before = shop.traces();
+    let mut completed = Vec::new();
+    let mut kills = 0;
+    for moment in 0..40 {
+        let base = shop.traces();
+        if killed_when(&shop.cli, &["backup", "site"], || shop.traces() > base + moment) {
+            kills += 1;
+        }
+        // The next process ends what the killed one left. A backup whose manifest was written is complete.
+        let now: Vec<String> = {
+            let mut now = shop.cli.completed();
+            now.sort_unstable();
+            now
+        };
+        assert!(
+            now.len() <= completed.len() + 1 && now.starts_with(&completed),
+            "{now:?} after {completed:?}"
+        );
+        completed = now;
+        shop.expect_only(&completed);
+    }
+    assert!(kills > 5, "only {kills} were killed at work");
+    assert!(shop.traces() > before, "some were killed late enough to leave packs");
+    completed.push(shop.cli.back_up("site"));
+    shop.expect_only(&completed);
+    for backup in completed.iter().rev().take(2) {
+        shop.expect_valid(backup);
+    }
+    let target = shop.dir.path().join("restored");
+    shop.cli.done(&["restore", completed.last().unwrap(), "--to", &format!("files:{}", target.display())]);
+    assert_eq!(tree(&target), tree(&shop.source));
+}
+
+/// Entries of a directory but for the home, the source and files beside them.
+fn beside(dir: &Path) -> BTreeMap<Vec<u8>, Node> {
+    let known = |path: &[u8]| [&b"home"[..], b"site"].iter().any(|name| path.starts_with(name));
+    tree(dir).into_iter().filter(|(path, _)| !known(path)).collect()
+}
+
+#[test]
+fn a_restore_that_is_killed_anywhere_leaves_nothing_under_the_targets_name() {
+    let shop = Shop::new();
+    let backup = shop.cli.back_up("site");
+    let target = shop.dir.path().join("restored");
+    let to = format!("files:{}", target.display());
+    let restore = ["restore", &backup, "--to", &to];
+    let wanted = tree(&shop.source);
+    let mut kills = 0;
+    for moment in (0..8).map(|step| 1 + step * 100) {
+        let workshop = |dir: &Path| {
+            let entries = fs::read_dir(dir).unwrap().flatten();
+            let hidden = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".restored"));
+            hidden.map(|entry| files_below(&entry.path())).sum::<usize>()
+        };
+        if killed_when(&shop.cli, &restore, || workshop(shop.dir.path()) >= moment) {
+            kills += 1;
+        }
+        if target.exists() {
+            // It was shown, so it is whole.
+            assert_eq!(tree(&target), wanted);
+            fs::remove_dir_all(&target).unwrap();
+        }
+        shop.expect_only(std::slice::from_ref(&backup));
+        assert_eq!(beside(shop.dir.path()), BTreeMap::new(), "nothing is left beside the target");
+        if moment % 3 == 0 {
+            shop.cli.done(&restore);
+            assert_eq!(tree(&target), wanted);
+            fs::remove_dir_all(&target).unwrap();
+        }
+    }
+    assert!(kills > 2, "only {kills} were killed at work");
+    shop.cli.done(&restore);
+    assert_eq!(tree(&target), wanted);
+    shop.expect_valid(&backup);
+}
+
+#[test]
+fn a_home_in_use_is_told_and_its_job_can_be_cancelled() {
+    let shop = Shop::new();
+    for number in 0..40 {
+        fs::write(shop.source.join(format!("more-{number}")), noise(5_000 + number, 4 << 20)).unwrap();
+    }
+    let mut running = shop.cli.start(&["backup", "site"]);
+    let execution = || {
+        let entry = fs::read_dir(shop.home("executions")).ok()?.flatten().next()?;
+        entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned)
+    };
+    assert!(until(&mut running, || execution().is_some()), "the backup runs");
+    let id = execution().expect("the backup still runs");
+
+    let refused = shop.cli.run(&["backups"]);
+    assert_eq!((refused.code, refused.error_code()), (Some(2), "HomeInUse"), "{refused:?}");
+    let process = running.id().to_string();
+    assert!(refused.error.to_string().contains(&process), "{refused:?} names process {process}");
+
+    let asked = shop.cli.done(&["cancel", &id]);
+    assert_eq!((&asked["id"], &asked["requested"]), (&json!(id), &json!(true)));
+    let cancelled = ended(running);
+    assert_eq!((cancelled.code, cancelled.error_code()), (Some(1), "Cancelled"), "{cancelled:?}");
+    shop.expect_only(&[]);
+    assert_eq!(shop.cli.done(&["show", &id])["status"], "cancelled");
+    let backup = shop.cli.back_up("site");
+    shop.expect_valid(&backup);
+}
