@@ -132,6 +132,7 @@ impl Cli {
     }
 
     /// Runs a command to its end.
+    #[must_use]
     pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ended {
         ended(self.start(arguments))
     }
@@ -175,6 +176,7 @@ impl Cli {
 }
 
 /// Waits for the end of a command.
+#[must_use]
 pub fn ended(mut child: Child) -> Ended {
     let (mut out, mut err) = (String::new(), String::new());
     let mut stderr = child.stderr.take().unwrap();
@@ -198,7 +200,7 @@ pub fn ended(mut child: Child) -> Ended {
 /// # Panics
 /// When neither has come to pass for a minute.
 pub fn until(child: &mut Child, mut condition: impl FnMut() -> bool) -> bool {
-    let bound = Instant::now() + Duration::from_secs(60);
+    let bound = Instant::now() + Duration::from_mins(1);
     loop {
         let over = child.try_wait().unwrap().is_some();
         if condition() {

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ScalarAttributeType};
 use holdfast_common::clock::{ManualClock, SeededIds};
 use holdfast_connectors::{SourceSpec, TargetSpec};
 use holdfast_local::{Cloud, Options};
-use holdfast_vault::error::Code;
+use holdfast_vault::model::StreamKind;
 use holdfast_workflow::WorkLimits;
 use holdfast_workflow::config::{CodecName, Policy, Resource};
 use jiff::SignedDuration;
@@ -51,7 +51,7 @@ fn site(root: &Path) {
     settle(root, root);
 }
 
-/// Gives every entry a time of its own.
+/// Gives every entry a time of its own, and a mode that does not depend on who runs this.
 fn settle(root: &Path, directory: &Path) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -60,6 +60,11 @@ fn settle(root: &Path, directory: &Path) {
             settle(root, &path);
         }
         if !kind.is_symlink() {
+            let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+            if ![0o400, 0o555, 0o4755].contains(&mode) {
+                let usual = if kind.is_dir() { 0o755 } else { 0o644 };
+                fs::set_permissions(&path, fs::Permissions::from_mode(usual)).unwrap();
+            }
             let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes();
             let seconds = 1_000_000_000 + name.iter().map(|byte| u64::from(*byte)).sum::<u64>();
             let time = std::time::UNIX_EPOCH + std::time::Duration::new(seconds, 123_456_789);
@@ -190,19 +195,23 @@ pub fn home(golden: &Path, home: &Path) {
 /// their SHA-256.
 pub async fn restored(cloud: &Cloud, into: &Path) -> Value {
     let mut all = BTreeMap::new();
+    fs::create_dir_all(into).unwrap();
     for id in cloud.services().vault.backups().await.unwrap() {
-        let resource = cloud.services().vault.manifest(&id).await.unwrap().resource;
+        let manifest = cloud.services().vault.manifest(&id).await.unwrap();
+        let resource = manifest.resource;
         assert!(cloud.run_verify(&id, "full").await.unwrap().valid, "{resource} is valid");
-        let target = into.join(&resource);
-        let files = crate::whole(&id, TargetSpec::Files { path: target.clone() });
-        let told = match cloud.run_restore(&cloud.new_id(), &files).await {
-            Ok(_) => json!({ "files": tree(&target).iter().map(told).collect::<BTreeMap<_, _>>() }),
-            Err(error) => {
-                assert_eq!(error.code, Code::TargetInvalid, "{resource}: {error:?}");
-                let lines = crate::whole(&id, TargetSpec::Jsonl { path: target.clone() });
-                cloud.run_restore(&cloud.new_id(), &lines).await.unwrap();
-                json!({ "records": digests(&target) })
-            }
+        let path = into.join(&resource);
+        let is_tree = manifest.streams.iter().any(|stream| stream.info.shape == StreamKind::Tree);
+        let target = if is_tree {
+            TargetSpec::Files { path: path.clone() }
+        } else {
+            TargetSpec::Jsonl { path: path.clone() }
+        };
+        cloud.run_restore(&cloud.new_id(), &crate::whole(&id, target)).await.unwrap();
+        let told = if is_tree {
+            json!({ "files": tree(&path).iter().map(told).collect::<BTreeMap<_, _>>() })
+        } else {
+            json!({ "records": digests(&path) })
         };
         all.insert(resource, told);
     }
@@ -215,7 +224,9 @@ fn digests(lines: &Path) -> BTreeMap<String, Vec<String>> {
         .into_iter()
         .map(|(file, lines)| (file, lines.iter().map(digest).collect()))
         .collect();
-    digests.values_mut().for_each(|digests| digests.sort_unstable());
+    for digests in digests.values_mut() {
+        digests.sort_unstable();
+    }
     digests
 }
 

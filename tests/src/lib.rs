@@ -18,6 +18,7 @@ use holdfast_workflow::events::{RestoreRequest, Selection};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -26,7 +27,8 @@ use std::path::{Path, PathBuf};
 /// Limits so small that little data makes many tasks, steps, runs and packs.
 #[must_use]
 pub fn tiny_limits() -> WorkLimits {
-    let mut limits = WorkLimits { range_bytes: 40_000, range_entries: 7, step_bytes: 15_000, ..WorkLimits::default() };
+    let mut limits =
+        WorkLimits { range_bytes: 40_000, range_entries: 7, step_bytes: 15_000, ..WorkLimits::default() };
     limits.runs.run_bytes = 6_000;
     limits.runs.pack_bytes = 10_000;
     limits.trees.pack_bytes = 30_000;
@@ -102,7 +104,11 @@ fn walk(root: &Path, directory: &Path, nodes: &mut BTreeMap<Vec<u8>, Node>) {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
 }
 
 /// The lines of every file of a directory of JSON Lines, sorted within each file.

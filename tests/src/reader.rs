@@ -65,7 +65,8 @@ impl Reader {
         }
     }
 
-    /// Calls it and expects that all is well.
+    /// Calls it, expects that all is well, and gives what it wrote to stdout.
+    #[allow(clippy::must_use_candidate)]
     pub fn done(&self, arguments: &[&str]) -> String {
         let read = self.run(arguments);
         assert_eq!(read.code, Some(0), "{read:?}");
@@ -75,6 +76,6 @@ impl Reader {
     /// What it shows of a backup.
     #[must_use]
     pub fn show(&self, backup: &str) -> Value {
-        serde_json::from_str(&self.done(&["show", backup])).expect("it shows JSON")
+        serde_json::from_str(&self.done(&["show", backup, "--json"])).expect("it shows JSON")
     }
 }

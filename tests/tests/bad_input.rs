@@ -1,4 +1,5 @@
 //! What cannot be is told once, by its name, with what to do; nothing half done is left.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use aws_sdk_dynamodb::types::ScalarAttributeType;
 use holdfast_connectors::{SourceSpec, TargetSpec};

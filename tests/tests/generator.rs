@@ -1,6 +1,7 @@
 //! A gigabyte of records and a gigabyte of files, as the benchmark's generator makes them, within bounded memory.
 //!
 //! In CI, and with `HOLDFAST_FULL` set, at full size; else at a small one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use holdfast_tests::binary::{Cli, ended};
 use holdfast_tests::tree;

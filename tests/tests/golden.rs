@@ -1,4 +1,5 @@
 //! A vault of format 1 that was made once restores for ever.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use holdfast_local::{Cloud, Options};
 use holdfast_tests::golden::{directory, generate, home, restored};

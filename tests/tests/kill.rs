@@ -1,7 +1,11 @@
 //! A process that is killed leaves nothing half done behind: the next one goes on from there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+use holdfast_common::jobs::Status;
+use holdfast_connectors::SourceSpec;
+use holdfast_local::journal::Entry;
 use holdfast_tests::binary::{Cli, Ended, ended, files_below, until};
-use holdfast_tests::{Node, noise, tree};
+use holdfast_tests::{Node, back_up, cloud, configure, noise, tiny_limits, tree};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,18 +48,22 @@ impl Shop {
         ["staging", "vault", "executions"].map(|name| files_below(&self.home(name))).into_iter().sum()
     }
 
+    /// The backups that are in the vault.
+    fn manifests(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.home("vault/manifests")) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// What must hold whenever no process works on the home.
     fn expect_only(&self, completed: &[String]) {
         let mut listed = self.cli.completed();
         listed.sort_unstable();
         assert_eq!(listed, completed);
-        let mut manifests: Vec<String> = fs::read_dir(self.home("vault/manifests"))
-            .map(|entries| entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
-            .unwrap_or_default();
-        manifests.retain(|name| !name.starts_with('.'));
-        manifests.sort_unstable();
         // What the vault holds and what is told are the same.
-        assert_eq!(manifests, completed);
+        assert_eq!(self.manifests(), completed);
         assert_eq!(files_below(&self.home("staging")), 0, "staging is empty");
         assert_eq!(files_below(&self.home("executions")), 0, "no execution is open");
     }
@@ -84,9 +92,14 @@ fn a_backup_that_is_killed_anywhere_is_never_half_there() {
     let before = shop.traces();
     let mut completed = Vec::new();
     let mut kills = 0;
-    for moment in 0..40 {
-        let base = shop.traces();
-        if killed_when(&shop.cli, &["backup", "site"], || shop.traces() > base + moment) {
+    for moment in 0..20 {
+        let (base, listed) = (shop.traces(), completed.len());
+        let condition: &dyn Fn() -> bool = match moment {
+            // As files come and go; then, time and again, as the manifest appears and the job does not say so yet.
+            0..14 => &|| shop.traces() > base + moment,
+            _ => &|| shop.manifests().len() > listed,
+        };
+        if killed_when(&shop.cli, &["backup", "site"], condition) {
             kills += 1;
         }
         // The next process ends what the killed one left. A backup whose manifest was written is complete.
@@ -112,6 +125,36 @@ fn a_backup_that_is_killed_anywhere_is_never_half_there() {
     let target = shop.dir.path().join("restored");
     shop.cli.done(&["restore", completed.last().unwrap(), "--to", &format!("files:{}", target.display())]);
     assert_eq!(tree(&target), tree(&shop.source));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_backup_that_is_killed_behind_its_manifest_is_complete() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, source) = (dir.path().join("home"), dir.path().join("site"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("a"), "content").unwrap();
+    let cloud = cloud(&home, tiny_limits()).await;
+    configure(&cloud, "site", SourceSpec::Files { path: source }).await;
+    let id = back_up(&cloud, "site").await;
+    // As it is stored between the manifest's writing and the job's completion.
+    let completed = cloud.services().jobs.job(&id).await.unwrap();
+    let mut running = completed.clone();
+    running.history.pop();
+    (running.status, running.completed_at) = (Status::Running, None);
+    cloud.services().jobs.put_catalogue(&running).await.unwrap();
+    let entry = Entry {
+        machine: "backup".to_owned(),
+        execution: id.clone(),
+        started_at: "2026-11-21T01:00:00Z".to_owned(),
+        input: json!({"resource": "site"}),
+    };
+    cloud.home().journal().begin(&entry).unwrap();
+    drop(cloud);
+
+    let cloud = holdfast_tests::cloud(&home, tiny_limits()).await;
+    let job = cloud.services().jobs.job(&id).await.unwrap();
+    assert_eq!((job.status, job.totals, job.error), (Status::Completed, completed.totals, None));
+    assert_eq!(files_below(&home.join("executions")), 0);
 }
 
 /// Entries of a directory but for the home, the source and files beside them.

@@ -1,4 +1,5 @@
 //! The vault and the key are enough: everything else is made again from them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use aws_sdk_dynamodb::types::ScalarAttributeType;
 use holdfast_common::jobs::{Job, JobKind};

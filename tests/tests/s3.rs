@@ -1,4 +1,5 @@
 //! Buckets as sources and targets, through the command line; and a vault that is a bucket, through the handlers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;

@@ -13,12 +13,15 @@ use std::process::Command;
 const LONGEST_FILE: usize = 700;
 const TESTS: &str = "holdfast-tests";
 /// Whose shipped code may depend on the AWS SDK.
-const WITH_AWS: &[&str] = &["holdfast-common", "holdfast-connectors", "holdfast-local", TESTS];
+const WITH_AWS: &[&str] =
+    &["holdfast-common", "holdfast-connectors", "holdfast-local", "holdfast-cli", TESTS];
 /// Where below a crate's `src` the AWS SDK may be named: a file, or a directory with its `/`.
 const AWS_PLACES: &[(&str, &[&str])] = &[
     ("holdfast-common", &["jobs/", "storage/s3.rs", "storage/s3/"]),
     ("holdfast-connectors", &["aws.rs", "clients.rs", "dynamodb/", "s3/"]),
     ("holdfast-local", &["clients.rs", "cloud.rs", "dynamodb.rs"]),
+    // The demo plays the shop's own application, which fills and reads its tables as any client of AWS would.
+    ("holdfast-cli", &["demo/tables.rs"]),
 ];
 const AWS_NAMES: &[&str] = &[
     "aws_config",

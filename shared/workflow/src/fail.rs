@@ -1,11 +1,12 @@
 //! Ends a job that came to nothing: its status, its staging, its target.
 
-use crate::events::{Caught, FailAnswer, FailEvent, RestoreInput};
+use crate::commit;
+use crate::events::{Caught, FailAnswer, FailEvent, JobEvent, RestoreInput};
 use crate::restore;
 use crate::services::Services;
 use crate::staging;
 use holdfast_common::jobs::{Job, JobChange, JobError, JobKind, Status};
-use holdfast_vault::error::{Code, Result};
+use holdfast_vault::error::{Class, Code, Result};
 use serde_json::Value;
 
 /// Marks the job of an execution as failed, and removes what it left.
@@ -23,12 +24,30 @@ pub async fn fail(services: &Services, event: &FailEvent) -> Result<FailAnswer> 
         Err(other) => return Err(other),
     };
     let error = first_of_tasks(services, &id, error).await?;
-    let job = end(services, job, &error).await?;
+    let job = if is_committed(services, &job).await? {
+        // Who failed came to nothing only after the manifest was written, and with it the backup is complete.
+        commit::commit(services, &JobEvent { job: id.clone() }).await?;
+        services.jobs.job(&id).await?
+    } else {
+        end(services, job, &error).await?
+    };
     if job.status != Status::Completed {
         clean(services, &job).await?;
     }
     tracing::warn!(job = job.id, status = %job.status, code = error.code, "ended without completing");
     Ok(FailAnswer { job: job.id, status: Some(job.status.to_string()), code: error.code })
+}
+
+/// Whether a backup is in the vault, though its job does not say so yet.
+async fn is_committed(services: &Services, job: &Job) -> Result<bool> {
+    if job.kind != JobKind::Backup || job.status != Status::Running {
+        return Ok(false);
+    }
+    match services.vault.manifest(&job.id).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.code.class() == Class::Damage => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// A map ends with a name of its own; why it did stands with the task that failed.
