@@ -24,7 +24,11 @@ impl HomeClients {
 
 #[async_trait]
 impl Clients for HomeClients {
-    async fn dynamodb(&self, endpoint: Option<&str>, region: Option<&str>) -> Result<aws_sdk_dynamodb::Client> {
+    async fn dynamodb(
+        &self,
+        endpoint: Option<&str>,
+        region: Option<&str>,
+    ) -> Result<aws_sdk_dynamodb::Client> {
         if endpoint == Some(EMBEDDED) {
             return Ok(self.tables.client());
         }

@@ -12,14 +12,14 @@ use holdfast_common::storage::DirectoryStorage;
 use holdfast_connectors::SourceSpec;
 use holdfast_vault::crypto::SecretKey;
 use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::model::Warning;
 use holdfast_vault::read::Vault;
 use holdfast_vault::read::vault::WrappingKey;
-use holdfast_vault::model::Warning;
 use holdfast_vault::storage::{Storage, list_all};
+use holdfast_workflow::config::Resource;
 use holdfast_workflow::events::{
     BackupInput, Caught, Execution, FailEvent, RestoreRequest, VerifyAnswer, VerifyEvent,
 };
-use holdfast_workflow::config::Resource;
 use holdfast_workflow::{Services, WorkLimits, fail, handler, restore, verify};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -223,7 +223,9 @@ impl Cloud {
         };
         match job.status {
             Status::Completed => self.followed_up(job, &outcome).await,
-            Status::Cancelled => Err(Error::new(Code::Cancelled, format!("{} {id} was cancelled", job.kind)).object(id)),
+            Status::Cancelled => {
+                Err(Error::new(Code::Cancelled, format!("{} {id} was cancelled", job.kind)).object(id))
+            }
             _ => Err(why(&job, &outcome)),
         }
     }
@@ -238,7 +240,8 @@ impl Cloud {
     async fn followed_up(&self, job: Job, outcome: &ExecutionOutcome) -> Result<Job> {
         let ExecutionOutcome::Failed { error, .. } = outcome else { return Ok(job) };
         let message = format!("the {} completed, and what follows it failed with {error}", job.kind);
-        let change = JobChange { warnings: vec![Warning::new("NotFollowedUp", message)], ..JobChange::default() };
+        let change =
+            JobChange { warnings: vec![Warning::new("NotFollowedUp", message)], ..JobChange::default() };
         self.services.jobs.update_job(&job.id, change).await
     }
 
@@ -276,7 +279,8 @@ async fn open_vault(home: &Home) -> Result<Vault> {
 /// Why a job failed, out of its row, or out of its execution where it has none.
 fn why(job: &Job, outcome: &ExecutionOutcome) -> Error {
     let Some(error) = &job.error else {
-        return Error::new(Code::Internal, format!("{} {} ended as {:?}", job.kind, job.id, outcome)).object(&job.id);
+        return Error::new(Code::Internal, format!("{} {} ended as {:?}", job.kind, job.id, outcome))
+            .object(&job.id);
     };
     let code = Code::ALL.iter().copied().find(|code| code.as_str() == error.code).unwrap_or(Code::Internal);
     let mut told = Error::new(code, error.message.clone()).object(&job.id);

@@ -74,7 +74,9 @@ impl Home {
         if self.path.join("vault").join(holdfast_vault::format::root::VAULT_KEY).exists() {
             return Err(Error::new(Code::HomeInvalid, format!("{} is missing", file.display()))
                 .object(file.display().to_string())
-                .hint("copy the key.json that was made with this vault; without it nothing can be restored"));
+                .hint(
+                    "copy the key.json that was made with this vault; without it nothing can be restored",
+                ));
         }
         KeyFile::create(&file)
     }

@@ -86,7 +86,8 @@ impl Journal {
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Error {
-    let code = if error.kind() == ErrorKind::StorageFull { Code::StorageFull } else { Code::StorageUnavailable };
+    let code =
+        if error.kind() == ErrorKind::StorageFull { Code::StorageFull } else { Code::StorageUnavailable };
     Error::new(code, format!("cannot use {}: {error}", path.display()))
         .object(path.display().to_string())
         .hint("make room on the disk, and check that the home is writable")

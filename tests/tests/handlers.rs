@@ -23,7 +23,10 @@ fn listed_tasks(home: &Path, job: &str) -> Vec<Value> {
 }
 
 fn vault_bytes(home: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    sealed_objects(&home.join("vault")).into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    sealed_objects(&home.join("vault"))
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
 }
 
 struct Backup {

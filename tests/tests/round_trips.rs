@@ -23,7 +23,14 @@ async fn tree_comes_back(limits: WorkLimits) {
     let request = whole(&backup, TargetSpec::Files { path: target.clone() });
     cloud.run_restore(&cloud.new_id(), &request).await.unwrap();
     assert_eq!(tree(&target), tree(&source));
-    assert_eq!(fs::read_dir(dir.path().join("home/staging")).unwrap().filter(|e| !e.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')).count(), 0, "staging is empty");
+    assert_eq!(
+        fs::read_dir(dir.path().join("home/staging"))
+            .unwrap()
+            .filter(|e| !e.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'))
+            .count(),
+        0,
+        "staging is empty"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

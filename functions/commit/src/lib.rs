@@ -2,7 +2,7 @@
 
 use holdfast_vault::error::Result;
 use holdfast_workflow::events::JobEvent;
-use holdfast_workflow::{Services, handler, commit};
+use holdfast_workflow::{Services, commit, handler};
 use serde_json::Value;
 
 /// Decodes the event, does the work, encodes the answer.

@@ -2,7 +2,7 @@
 
 use holdfast_vault::error::Result;
 use holdfast_workflow::events::TaskEvent;
-use holdfast_workflow::{Services, handler, export};
+use holdfast_workflow::{Services, export, handler};
 use serde_json::Value;
 
 /// Decodes the event, does the work, encodes the answer.

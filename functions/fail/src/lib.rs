@@ -2,7 +2,7 @@
 
 use holdfast_vault::error::Result;
 use holdfast_workflow::events::FailEvent;
-use holdfast_workflow::{Services, handler, fail};
+use holdfast_workflow::{Services, fail, handler};
 use serde_json::Value;
 
 /// Decodes the event, does the work, encodes the answer.

@@ -36,7 +36,12 @@ impl RecordBatch {
     /// Adds a record. Keys and values are shorter than 4 GiB.
     pub fn push(&mut self, key: &[u8], value: &[u8], origin: u64) {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.rows.push(Row { start: self.data.len(), key_len: length(key), value_len: length(value), origin });
+        self.rows.push(Row {
+            start: self.data.len(),
+            key_len: length(key),
+            value_len: length(value),
+            origin,
+        });
         self.data.extend_from_slice(key);
         self.data.extend_from_slice(value);
     }

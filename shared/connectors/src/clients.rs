@@ -11,7 +11,11 @@ pub trait Clients: Send + Sync {
     ///
     /// # Errors
     /// `InvalidInput` if the endpoint cannot be used here.
-    async fn dynamodb(&self, endpoint: Option<&str>, region: Option<&str>) -> Result<aws_sdk_dynamodb::Client>;
+    async fn dynamodb(
+        &self,
+        endpoint: Option<&str>,
+        region: Option<&str>,
+    ) -> Result<aws_sdk_dynamodb::Client>;
 
     /// An S3 client.
     ///
@@ -36,9 +40,12 @@ async fn load(endpoint: Option<&str>, region: Option<&str>) -> Result<aws_config
     }
     if let Some(endpoint) = endpoint {
         if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
-            return Err(Error::new(Code::InvalidInput, format!("endpoint {endpoint:?} is no http(s) address"))
-                .object("endpoint")
-                .hint("write it as http://127.0.0.1:8000"));
+            return Err(Error::new(
+                Code::InvalidInput,
+                format!("endpoint {endpoint:?} is no http(s) address"),
+            )
+            .object("endpoint")
+            .hint("write it as http://127.0.0.1:8000"));
         }
         loader = loader.endpoint_url(endpoint);
     }
@@ -47,7 +54,11 @@ async fn load(endpoint: Option<&str>, region: Option<&str>) -> Result<aws_config
 
 #[async_trait]
 impl Clients for EnvironmentClients {
-    async fn dynamodb(&self, endpoint: Option<&str>, region: Option<&str>) -> Result<aws_sdk_dynamodb::Client> {
+    async fn dynamodb(
+        &self,
+        endpoint: Option<&str>,
+        region: Option<&str>,
+    ) -> Result<aws_sdk_dynamodb::Client> {
         Ok(aws_sdk_dynamodb::Client::new(&load(endpoint, region).await?))
     }
 

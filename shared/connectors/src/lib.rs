@@ -14,10 +14,10 @@ pub mod jsonl;
 pub mod keys;
 mod local_fs;
 pub mod open;
-mod staged_dir;
 pub mod s3;
 pub mod source;
 pub mod spec;
+mod staged_dir;
 pub mod target;
 
 pub use batch::{RecordBatch, RecordRef};

@@ -146,7 +146,12 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// As [`Source::streams`].
-    async fn describe_origin(&self, stream: &StreamInfo, _range: &SourceRange, _origin: u64) -> Result<String> {
+    async fn describe_origin(
+        &self,
+        stream: &StreamInfo,
+        _range: &SourceRange,
+        _origin: u64,
+    ) -> Result<String> {
         Ok(format!("stream {}", stream.name))
     }
 }

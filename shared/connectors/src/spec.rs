@@ -122,7 +122,12 @@ impl TargetSpec {
             }
             // What is meant is a folder: `s3://b/site` must not write `siteindex.html`.
             let slash = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
-            return Ok(Self::S3 { bucket: bucket.to_owned(), prefix: format!("{prefix}{slash}"), endpoint, region });
+            return Ok(Self::S3 {
+                bucket: bucket.to_owned(),
+                prefix: format!("{prefix}{slash}"),
+                endpoint,
+                region,
+            });
         }
         match text.split_once(':') {
             Some((_, "")) => Err(bad()),

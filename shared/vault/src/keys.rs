@@ -1,6 +1,6 @@
 //! The keys of an open vault: all versions of the vault key, and what is derived from them.
 
-use crate::crypto::{Namer, SecretKey, Sealer};
+use crate::crypto::{Namer, Sealer, SecretKey};
 use crate::error::{Code, Error, Result};
 use crate::format::header::{Header, Id};
 use crate::format::root::wrapped_key_name;
@@ -21,7 +21,9 @@ impl KeyRing {
     /// `KeyMissing` if there is none.
     pub fn new(vault: Id, versions: BTreeMap<u32, SecretKey>) -> Result<Self> {
         let newest = versions.last_key_value().map(|(version, _)| *version).ok_or_else(|| {
-            Error::new(Code::KeyMissing, "the vault holds no key").object("keys/").hint("copy keys/ with the vault")
+            Error::new(Code::KeyMissing, "the vault holds no key")
+                .object("keys/")
+                .hint("copy keys/ with the vault")
         })?;
         Ok(Self { vault, newest, versions })
     }

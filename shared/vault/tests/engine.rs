@@ -7,7 +7,9 @@ use holdfast_vault::format::FORMAT;
 use holdfast_vault::format::entry::TreeEntry;
 use holdfast_vault::format::footer::{Footer, Origin, Segment};
 use holdfast_vault::format::header::{Header, Trailer};
-use holdfast_vault::format::manifest::{Layer, LayerKind, Manifest, SegmentRef, StoredObject, StreamManifest};
+use holdfast_vault::format::manifest::{
+    Layer, LayerKind, Manifest, SegmentRef, StoredObject, StreamManifest,
+};
 use holdfast_vault::format::wire::Reader;
 use holdfast_vault::memory::MemoryCloud;
 use holdfast_vault::model::{EntryKind, EntryMeta, Mtime, Part, RecordEncoding, StreamInfo, StreamKind};
@@ -219,7 +221,8 @@ proptest! {
 async fn a_key_that_stands_twice_in_a_run_is_refused_with_both_places() {
     let vault = vault().await;
     let limits = RunLimits::default();
-    let mut writer = RecordsWriter::new(vault.keys(), Codec::Zstd, KeyStorage::Derived, FIRST, limits).unwrap();
+    let mut writer =
+        RecordsWriter::new(vault.keys(), Codec::Zstd, KeyStorage::Derived, FIRST, limits).unwrap();
     for (key, place) in [("a", 3), ("b", 4), ("a", 9)] {
         writer.push(key.as_bytes(), b"{}", place).unwrap();
     }

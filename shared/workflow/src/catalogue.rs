@@ -67,7 +67,8 @@ pub async fn rebuild(services: &Services) -> Result<Rebuilt> {
 }
 
 fn resource(manifest: &Manifest) -> Result<Resource> {
-    let unreadable = |e| Error::new(Code::Internal, format!("backup {} names a source that is unknown: {e}", manifest.id));
+    let unreadable =
+        |e| Error::new(Code::Internal, format!("backup {} names a source that is unknown: {e}", manifest.id));
     let policy: Policy = serde_json::from_value(manifest.policy.clone()).unwrap_or_default();
     let source = serde_json::from_value(manifest.source.clone()).map_err(unreadable)?;
     Ok(Resource { name: manifest.resource.clone(), source, policy })
@@ -75,8 +76,9 @@ fn resource(manifest: &Manifest) -> Result<Resource> {
 
 fn job(manifest: &Manifest, resource: &Resource) -> Result<Job> {
     let time = |text: &str| {
-        text.parse::<Timestamp>()
-            .map_err(|e| Error::new(Code::Internal, format!("backup {} has no readable time: {e}", manifest.id)))
+        text.parse::<Timestamp>().map_err(|e| {
+            Error::new(Code::Internal, format!("backup {} has no readable time: {e}", manifest.id))
+        })
     };
     let (started, completed) = (time(&manifest.started_at)?, time(&manifest.completed_at)?);
     let detail = BackupDetail {

@@ -12,7 +12,9 @@ use holdfast_vault::crypto::DigestSum;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::FORMAT;
 use holdfast_vault::format::footer::Segment;
-use holdfast_vault::format::manifest::{Layer, LayerKind, Manifest, SegmentRef, StoredObject, StreamManifest};
+use holdfast_vault::format::manifest::{
+    Layer, LayerKind, Manifest, SegmentRef, StoredObject, StreamManifest,
+};
 use holdfast_vault::model::{StreamInfo, StreamKind, Warning};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -44,7 +46,9 @@ pub async fn commit(services: &Services, event: &JobEvent) -> Result<TaskAnswer>
 
 async fn write(services: &Services, job: &Job) -> Result<Manifest> {
     if job.status != Status::Running {
-        return Err(Error::new(Code::Cancelled, format!("backup {} is {}", job.id, job.status)).object(&job.id));
+        return Err(
+            Error::new(Code::Cancelled, format!("backup {} is {}", job.id, job.status)).object(&job.id)
+        );
     }
     let detail: BackupDetail = detail(job)?;
     let tasks = services.jobs.tasks(&job.id).all().await?;
@@ -118,7 +122,8 @@ async fn segments(services: &Services, objects: &[StoredObject]) -> Result<Vec<P
         open.boxed()
     };
     let opening: Vec<_> = (0_u32..).zip(objects.iter().cloned()).map(open).collect();
-    let opened: Vec<_> = stream::iter(opening).buffered(services.limits.objects_at_once).try_collect().await?;
+    let opened: Vec<_> =
+        stream::iter(opening).buffered(services.limits.objects_at_once).try_collect().await?;
     let placed = |(object, segments): (u32, Vec<Segment>)| {
         (0_u32..).zip(segments).map(move |(segment, what)| Placed { object, segment, what })
     };
@@ -168,7 +173,12 @@ fn stream_manifest(backup: &str, number: u32, info: &StreamInfo, segments: &[Pla
     }
     manifest.digest = hex::encode(digest.to_bytes());
     if !data.is_empty() {
-        manifest.layers.push(Layer { kind: LayerKind::Base, backup: backup.to_owned(), segments: data, index });
+        manifest.layers.push(Layer {
+            kind: LayerKind::Base,
+            backup: backup.to_owned(),
+            segments: data,
+            index,
+        });
     }
     manifest
 }
@@ -184,7 +194,9 @@ fn check_totals(job: &str, streams: &[StreamManifest], counted: Totals) -> Resul
         "backup {job} read {} records, {} files and {} bytes, and stored {}, {} and {}",
         counted.records, counted.files, counted.bytes, stored.0, stored.1, stored.2
     );
-    Err(Error::new(Code::Internal, message).object(job).hint("start it again; report this if it happens twice"))
+    Err(Error::new(Code::Internal, message)
+        .object(job)
+        .hint("start it again; report this if it happens twice"))
 }
 
 /// The first so many warnings, and one that counts the rest.

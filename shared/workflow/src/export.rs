@@ -51,13 +51,15 @@ pub async fn export_chunk(services: &Services, event: &TaskEvent) -> Result<Task
     if task.status == Status::Completed {
         return Ok(event.answer(false));
     }
-    let order: ExportOrder = serde_json::from_value(task.order.clone())
-        .map_err(|e| Error::new(Code::Internal, format!("task {} has an unreadable order: {e}", task.task)))?;
+    let order: ExportOrder = serde_json::from_value(task.order.clone()).map_err(|e| {
+        Error::new(Code::Internal, format!("task {} has an unreadable order: {e}", task.task))
+    })?;
     same_plan(event, &order.plan)?;
     if task.staged.is_some() {
         return Ok(event.answer(true));
     }
-    let mut out = StagedObjects { services, job: &event.job, task: task.task, step: task.step, objects: Vec::new() };
+    let mut out =
+        StagedObjects { services, job: &event.job, task: task.task, step: task.step, objects: Vec::new() };
     let result = export_step(services, &task, &order, &mut out).await;
     let staged = match result {
         Ok(step) => services.jobs.stage_step(&event.job, task.task, task.step, &value(&step)?).await,
@@ -77,7 +79,11 @@ pub async fn export_chunk(services: &Services, event: &TaskEvent) -> Result<Task
         }
         Err(error) => {
             if out.remove_but(&serde_json::Value::Null).await.is_err() {
-                tracing::warn!(job = event.job, task = event.task, "staging could not be cleared; the job's end clears it");
+                tracing::warn!(
+                    job = event.job,
+                    task = event.task,
+                    "staging could not be cleared; the job's end clears it"
+                );
             }
             services.jobs.fail_task(&event.job, event.task, &JobError::from(&error)).await?;
             Err(error)
@@ -93,17 +99,14 @@ async fn export_step(
 ) -> Result<StagedStep> {
     let job = services.jobs.job(&task.job).await?;
     let detail: BackupDetail = detail(&job)?;
-    let stream = detail
-        .streams
-        .get(order.stream as usize)
-        .ok_or_else(|| Error::new(Code::Internal, format!("job {} has no stream {}", job.id, order.stream)))?;
+    let stream = detail.streams.get(order.stream as usize).ok_or_else(|| {
+        Error::new(Code::Internal, format!("job {} has no stream {}", job.id, order.stream))
+    })?;
     let source = source(services, &detail.resource).await?;
-    let cursor: Option<TaskCursor> = task
-        .cursor
-        .clone()
-        .map(serde_json::from_value)
-        .transpose()
-        .map_err(|e| Error::new(Code::Internal, format!("task {} has an unreadable cursor: {e}", task.task)))?;
+    let cursor: Option<TaskCursor> =
+        task.cursor.clone().map(serde_json::from_value).transpose().map_err(|e| {
+            Error::new(Code::Internal, format!("task {} has an unreadable cursor: {e}", task.task))
+        })?;
     let first = Origin {
         stream: order.stream,
         task: task.task,
@@ -152,7 +155,11 @@ impl Reading<'_> {
         let cursor = match (cursor, sink.writer.duplicate()) {
             (Err(_), Some(twice)) => {
                 let at = |place| self.source.describe_origin(self.stream, self.range, place);
-                return Err(duplicate_key(&self.stream.name, &at(twice.first).await?, &at(twice.second).await?));
+                return Err(duplicate_key(
+                    &self.stream.name,
+                    &at(twice.first).await?,
+                    &at(twice.second).await?,
+                ));
             }
             (cursor, _) => cursor?,
         };
@@ -165,7 +172,8 @@ impl Reading<'_> {
         let keys = self.services.vault.keys();
         let writer = TreeWriter::new(keys, self.codec, self.first, self.services.limits.trees)?;
         let budget = self.services.limits.step_bytes;
-        let mut sink = TreeExport { writer, out, budget, current: 0, totals: Totals::default(), warnings: Vec::new() };
+        let mut sink =
+            TreeExport { writer, out, budget, current: 0, totals: Totals::default(), warnings: Vec::new() };
         let cursor = self.source.read_tree(self.stream, self.range, self.from, &mut sink).await?;
         sink.writer.finish()?;
         sink.store().await?;

@@ -73,9 +73,12 @@ async fn end(services: &Services, job: Job, error: &JobError) -> Result<Job> {
         return Ok(job);
     }
     let change = JobChange { error: Some(error.clone()), ..JobChange::default() };
-    match services.jobs.transition(&job.id, &[Status::Pending, Status::Running], Status::Failed, change).await {
+    match services.jobs.transition(&job.id, &[Status::Pending, Status::Running], Status::Failed, change).await
+    {
         Ok(job) => Ok(job),
-        Err(raced) if matches!(raced.code, Code::JobState | Code::Cancelled) => services.jobs.job(&job.id).await,
+        Err(raced) if matches!(raced.code, Code::JobState | Code::Cancelled) => {
+            services.jobs.job(&job.id).await
+        }
         Err(other) => Err(other),
     }
 }

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 /// # Errors
 /// `InvalidInput` saying what is wrong with it.
 pub fn decode<T: DeserializeOwned>(event: Value) -> Result<T> {
-    serde_json::from_value(event)
-        .map_err(|e| Error::new(Code::InvalidInput, format!("the event is not understood: {e}")).object("event"))
+    serde_json::from_value(event).map_err(|e| {
+        Error::new(Code::InvalidInput, format!("the event is not understood: {e}")).object("event")
+    })
 }
 
 /// The answer of a handler.

@@ -72,8 +72,10 @@ pub async fn source(services: &Services, resource: &Resource) -> Result<Box<dyn 
 pub async fn plan(services: &Services, event: &PlanEvent) -> Result<Planned> {
     let id = event.execution.job_id()?;
     let job = begin(services, event, &id).await?;
-    let planned =
-        Planned { job: id.clone(), tasks: Pointer { bucket: services.staging.name().to_owned(), key: staging::task_list(&id) } };
+    let planned = Planned {
+        job: id.clone(),
+        tasks: Pointer { bucket: services.staging.name().to_owned(), key: staging::task_list(&id) },
+    };
     if staging::has_task_list(services, &id).await? {
         return Ok(planned);
     }
@@ -82,7 +84,10 @@ pub async fn plan(services: &Services, event: &PlanEvent) -> Result<Planned> {
     detail.streams = source.streams().await?;
     let listed = cut(services, &id, &mut detail, source.as_ref()).await?;
     detail.tasks = u32::try_from(listed.len()).unwrap_or(u32::MAX);
-    services.jobs.update_job(&id, JobChange { detail: Some(value(&detail)?), ..JobChange::default() }).await?;
+    services
+        .jobs
+        .update_job(&id, JobChange { detail: Some(value(&detail)?), ..JobChange::default() })
+        .await?;
     staging::put_task_list(services, &id, &listed).await?;
     tracing::info!(job = id, resource = detail.resource.name, tasks = detail.tasks, "planned");
     Ok(planned)
@@ -126,13 +131,15 @@ async fn begin(services: &Services, event: &PlanEvent, id: &str) -> Result<Job> 
     })?;
     let backup_type = event.input.backup_type.unwrap_or(resource.policy.backup_type);
     if backup_type != BackupType::Full {
-        return Err(Error::new(Code::InvalidInput, format!("backups of type {backup_type} are not made yet"))
-            .object("type")
-            .hint("use full"));
+        return Err(Error::new(
+            Code::InvalidInput,
+            format!("backups of type {backup_type} are not made yet"),
+        )
+        .object("type")
+        .hint("use full"));
     }
     let detail = BackupDetail { resource, streams: Vec::new(), plan: String::new(), tasks: 0 };
-    let mut job =
-        Job::new(id, JobKind::Backup, &event.input.resource, services.clock.now(), value(&detail)?);
+    let mut job = Job::new(id, JobKind::Backup, &event.input.resource, services.clock.now(), value(&detail)?);
     job.backup_type = Some(backup_type);
     let stored = services.jobs.create_job(&job).await?;
     if stored.kind != JobKind::Backup {

@@ -72,8 +72,13 @@ pub async fn restore(services: &Services, event: &RestoreEvent) -> Result<Value>
 pub async fn request(services: &Services, id: &str, request: &RestoreRequest) -> Result<Job> {
     let manifest = backup(services, &request.backup).await?;
     select::check(&manifest, &request.selection)?;
-    let detail =
-        RestoreDetail { request: request.clone(), order: None, plan: String::new(), tasks: 0, written: Written::default() };
+    let detail = RestoreDetail {
+        request: request.clone(),
+        order: None,
+        plan: String::new(),
+        tasks: 0,
+        written: Written::default(),
+    };
     let job = Job::new(id, JobKind::Restore, &manifest.resource, services.clock.now(), value(&detail)?);
     services.jobs.create_job(&job).await
 }
@@ -111,7 +116,11 @@ fn order(id: &str, request: &RestoreRequest, streams: &[&StreamManifest]) -> Res
     }
 }
 
-async fn target(services: &Services, request: &RestoreRequest, order: &RestoreOrder) -> Result<Box<dyn Target>> {
+async fn target(
+    services: &Services,
+    request: &RestoreRequest,
+    order: &RestoreOrder,
+) -> Result<Box<dyn Target>> {
     open_target(&request.target, order, Limits::default(), services.clients.as_ref()).await
 }
 
@@ -120,7 +129,8 @@ async fn plan(services: &Services, input: &RestoreInput, execution: &Execution) 
         RestoreInput::Job { restore } => restore.clone(),
         RestoreInput::Request(asked) => request(services, &execution.job_id()?, asked).await?.id,
     };
-    let job = services.jobs.transition(&id, &[Status::Pending], Status::Running, JobChange::default()).await?;
+    let job =
+        services.jobs.transition(&id, &[Status::Pending], Status::Running, JobChange::default()).await?;
     let planned = Planned {
         job: id.clone(),
         tasks: Pointer { bucket: services.staging.name().to_owned(), key: staging::task_list(&id) },
@@ -139,7 +149,10 @@ async fn plan(services: &Services, input: &RestoreInput, execution: &Execution) 
     detail.plan = hex::encode(holdfast_vault::crypto::random::<8>()?);
     let tasks = tasks(services, &id, &detail, &streams)?;
     detail.tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
-    services.jobs.update_job(&id, JobChange { detail: Some(value(&detail)?), ..JobChange::default() }).await?;
+    services
+        .jobs
+        .update_job(&id, JobChange { detail: Some(value(&detail)?), ..JobChange::default() })
+        .await?;
     target.prepare(&order).await?;
     services.jobs.put_tasks(&tasks).await?;
     let listed: Vec<TaskEvent> = tasks
@@ -169,7 +182,8 @@ fn tasks(
             let following = segments.get(number + 1);
             let same_file = matches!(stream.info.shape, StreamKind::Tree)
                 && following.is_some_and(|following| following.first == segment.last);
-            let full = bytes >= services.limits.range_bytes && !same_file && !detail.request.selection.is_partial();
+            let full =
+                bytes >= services.limits.range_bytes && !same_file && !detail.request.selection.is_partial();
             if full || following.is_none() {
                 let order = PartOrder {
                     plan: detail.plan.clone(),
@@ -202,7 +216,9 @@ async fn finish(services: &Services, event: &JobEvent) -> Result<TaskAnswer> {
 
 async fn complete(services: &Services, job: &Job) -> Result<()> {
     if job.status != Status::Running {
-        return Err(Error::new(Code::Cancelled, format!("restore {} is {}", job.id, job.status)).object(&job.id));
+        return Err(
+            Error::new(Code::Cancelled, format!("restore {} is {}", job.id, job.status)).object(&job.id)
+        );
     }
     let mut detail: RestoreDetail = detail(job)?;
     let not_done = || {
@@ -224,12 +240,8 @@ async fn complete(services: &Services, job: &Job) -> Result<()> {
     let (conflicts, mut warnings) = part::take_conflicts(warnings);
     warnings.extend(target(services, &detail.request, &order).await?.finish(&order).await?);
     detail.written = Written { written: totals.records + totals.files, conflicts, bytes: totals.bytes };
-    let change = JobChange {
-        warnings,
-        totals: Some(totals),
-        detail: Some(value(&detail)?),
-        ..JobChange::default()
-    };
+    let change =
+        JobChange { warnings, totals: Some(totals), detail: Some(value(&detail)?), ..JobChange::default() };
     services.jobs.transition(&job.id, &[Status::Running], Status::Completed, change).await?;
     Ok(())
 }

@@ -33,7 +33,13 @@ pub fn places(job: &str, task: u32, sequence: u32) -> String {
 ///
 /// # Errors
 /// `Storage*`.
-pub async fn put(services: &Services, job: &str, task: u32, step: u32, object: &FinishedObject) -> Result<String> {
+pub async fn put(
+    services: &Services,
+    job: &str,
+    task: u32,
+    step: u32,
+    object: &FinishedObject,
+) -> Result<String> {
     let key = exported(job, task, step, &object.id.to_string());
     services.staging.put_if_absent(&key, object.bytes.clone()).await?;
     Ok(key)

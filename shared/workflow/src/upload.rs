@@ -39,8 +39,9 @@ pub async fn upload_part(services: &Services, event: &TaskEvent) -> Result<TaskA
 }
 
 async fn admit(services: &Services, event: &TaskEvent, task: &Task, staged: Value) -> Result<bool> {
-    let step: StagedStep = serde_json::from_value(staged)
-        .map_err(|e| Error::new(Code::Internal, format!("task {} staged what is unreadable: {e}", task.task)))?;
+    let step: StagedStep = serde_json::from_value(staged).map_err(|e| {
+        Error::new(Code::Internal, format!("task {} staged what is unreadable: {e}", task.task))
+    })?;
     let mut rows = Vec::with_capacity(step.objects.len());
     let mut staged_keys = Vec::with_capacity(step.objects.len());
     for (index, object) in (0_u32..).zip(&step.objects) {
@@ -48,7 +49,13 @@ async fn admit(services: &Services, event: &TaskEvent, task: &Task, staged: Valu
         let parts = part_sums(object);
         let staging_name = services.staging.name();
         services.vault.storage().copy_from(staging_name, &from, &object.key(), &parts).await?;
-        rows.push(PackRow { job: event.job.clone(), task: task.task, step: task.step, index, value: value(object)? });
+        rows.push(PackRow {
+            job: event.job.clone(),
+            task: task.task,
+            step: task.step,
+            index,
+            value: value(object)?,
+        });
         staged_keys.push(from);
     }
     let done = step.cursor.is_none();

@@ -147,10 +147,8 @@ fn next_object(services: &Services, manifest: &Manifest, first: u32) -> u32 {
 fn merge(findings: &mut Findings, more: Findings) {
     let damaged_objects = |f: &Findings| f.errors.iter().map(|e| e.object.clone()).collect::<Vec<_>>();
     let known = damaged_objects(findings);
-    let more = Findings {
-        errors: more.errors.into_iter().filter(|e| !known.contains(&e.object)).collect(),
-        ..more
-    };
+    let more =
+        Findings { errors: more.errors.into_iter().filter(|e| !known.contains(&e.object)).collect(), ..more };
     findings.merge(more);
     findings.errors.truncate(NAMED);
 }

@@ -30,8 +30,10 @@ impl JobStore {
 
     async fn put_where_unbegun(&self, mut items: Vec<Item>) -> Result<()> {
         while !items.is_empty() {
-            let writes =
-                items.iter().map(|item| put_unbegun(&self.table, item.clone())).collect::<Result<Vec<_>>>()?;
+            let writes = items
+                .iter()
+                .map(|item| put_unbegun(&self.table, item.clone()))
+                .collect::<Result<Vec<_>>>()?;
             let there = self.transact(&writes, "storing tasks").await?;
             if there.is_empty() {
                 break;

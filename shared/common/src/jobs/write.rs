@@ -1,9 +1,9 @@
 //! Many rows at once: transactions, batches, and the update of one row.
 
-use super::{JobStore, Status};
 use super::failure::{Failure, TRIES, failure};
 use super::item::Item;
 use super::table::internal;
+use super::{JobStore, Status};
 use crate::wait::back_off;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;

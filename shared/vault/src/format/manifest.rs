@@ -128,7 +128,8 @@ impl Manifest {
     /// # Errors
     /// `Internal`, which does not happen: every field has a JSON form.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(|e| Error::new(Code::Internal, format!("a manifest has no JSON form: {e}")))
+        serde_json::to_vec(self)
+            .map_err(|e| Error::new(Code::Internal, format!("a manifest has no JSON form: {e}")))
     }
 
     /// A manifest from its plain bytes, checked against the name it was found under.
@@ -146,9 +147,12 @@ impl Manifest {
         }
         if let Some(stream) = manifest.streams.iter().find(|stream| stream.layers.len() > 1) {
             let name = &stream.info.name;
-            return Err(Error::new(Code::FormatUnsupported, format!("stream {name} of backup {backup} has several layers"))
-                .object(key)
-                .hint("use a newer holdfast"));
+            return Err(Error::new(
+                Code::FormatUnsupported,
+                format!("stream {name} of backup {backup} has several layers"),
+            )
+            .object(key)
+            .hint("use a newer holdfast"));
         }
         manifest.check_references().map_err(|why| Error::damaged(&key, why))?;
         Ok(manifest)

@@ -1,7 +1,7 @@
 //! The two kinds of plain JSON object: the vault's description and its wrapped keys.
 
 use super::header::Id;
-use crate::crypto::{SecretKey, Sealer, random};
+use crate::crypto::{Sealer, SecretKey, random};
 use crate::error::{Code, Error, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -69,7 +69,13 @@ impl WrappedKey {
     ///
     /// # Errors
     /// `Internal` if the system gives no random bytes.
-    pub fn wrap(vault: Id, version: u32, key_id: &str, by: &SecretKey, vault_key: &SecretKey) -> Result<Self> {
+    pub fn wrap(
+        vault: Id,
+        version: u32,
+        key_id: &str,
+        by: &SecretKey,
+        vault_key: &SecretKey,
+    ) -> Result<Self> {
         // A wrapping key is used once a vault and version, so a key derived from a random salt never sees a nonce twice.
         let salt: [u8; 12] = random()?;
         let sealer = Sealer::new(&by.derive(&salt, b"holdfast/1/wrap"));

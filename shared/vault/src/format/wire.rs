@@ -142,6 +142,9 @@ mod tests {
     #[test]
     fn a_number_beyond_64_bits_is_refused() {
         assert_eq!(Reader::new(&[0xff; 10]).number(), None);
-        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]).number(), Some(u64::MAX));
+        assert_eq!(
+            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]).number(),
+            Some(u64::MAX)
+        );
     }
 }

@@ -187,4 +187,3 @@ impl PackReader {
         Ok(self.stored(object)?.key())
     }
 }
-

@@ -92,12 +92,11 @@ impl<'a> EntryContent<'a> {
         let own = self.reader.key(self.object)?;
         let object = match extent.pack.checked_sub(1) {
             None => self.object,
-            Some(other) => self
-                .tree
-                .packs
-                .get(other as usize)
-                .and_then(|id| self.reader.object_of(*id))
-                .ok_or_else(|| Error::damaged(&own, "an entry names a pack that the backup does not list"))?,
+            Some(other) => {
+                self.tree.packs.get(other as usize).and_then(|id| self.reader.object_of(*id)).ok_or_else(
+                    || Error::damaged(&own, "an entry names a pack that the backup does not list"),
+                )?
+            }
         };
         let block = self.reader.block(object, extent.block).await?;
         let (start, length) = (extent.offset as usize, extent.length as usize);

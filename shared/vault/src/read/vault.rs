@@ -1,7 +1,7 @@
 //! An open vault: its storage and its keys.
 
 use crate::compress::{Codec, Compressor, expand};
-use crate::crypto::{SecretKey, Sealer, random};
+use crate::crypto::{Sealer, SecretKey, random};
 use crate::error::{Code, Error, Result};
 use crate::format::FORMAT;
 use crate::format::footer::Footer;
@@ -44,7 +44,8 @@ impl Vault {
             let fresh = VaultDescription { format: FORMAT, vault: Id(random()?) };
             storage.put_if_absent(VAULT_KEY, json(&fresh)?).await?;
             let description = describe(storage.as_ref()).await?;
-            let wrapped = WrappedKey::wrap(description.vault, 1, &key.id, &key.secret, &SecretKey::random()?)?;
+            let wrapped =
+                WrappedKey::wrap(description.vault, 1, &key.id, &key.secret, &SecretKey::random()?)?;
             storage.put_if_absent(&wrapped_key_name(1), json(&wrapped)?).await?;
         }
         Self::open(storage, key).await
@@ -65,9 +66,12 @@ impl Vault {
                 return Err(Error::damaged(&object.key, "it belongs to another vault or version"));
             }
             if let Wrapping::Kms { key } = &wrapped.wrapped_by {
-                return Err(Error::new(Code::KeyWrong, format!("{} is wrapped by KMS key {key}", object.key))
-                    .object(object.key)
-                    .hint("open this vault through its stack, or with an exported recovery key"));
+                return Err(Error::new(
+                    Code::KeyWrong,
+                    format!("{} is wrapped by KMS key {key}", object.key),
+                )
+                .object(object.key)
+                .hint("open this vault through its stack, or with an exported recovery key"));
             }
             versions.insert(wrapped.version, wrapped.unwrap_local(&key.secret)?);
         }
@@ -196,16 +200,19 @@ async fn describe(storage: &dyn Storage) -> Result<VaultDescription> {
     let description: VaultDescription =
         serde_json::from_slice(&bytes).map_err(|e| Error::damaged(VAULT_KEY, e))?;
     if description.format != FORMAT {
-        return Err(Error::new(Code::FormatUnsupported, format!("the vault is of format {}", description.format))
-            .object(VAULT_KEY)
-            .hint(format!("this program reads format {FORMAT}: use a newer one")));
+        return Err(Error::new(
+            Code::FormatUnsupported,
+            format!("the vault is of format {}", description.format),
+        )
+        .object(VAULT_KEY)
+        .hint(format!("this program reads format {FORMAT}: use a newer one")));
     }
     Ok(description)
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Bytes> {
-    let mut bytes =
-        serde_json::to_vec_pretty(value).map_err(|e| Error::new(Code::Internal, format!("no JSON form: {e}")))?;
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|e| Error::new(Code::Internal, format!("no JSON form: {e}")))?;
     bytes.push(b'\n');
     Ok(bytes.into())
 }
@@ -226,7 +233,8 @@ impl OpenObject {
     /// # Errors
     /// `ObjectDamaged` or `KeyMissing`.
     pub fn from_bytes(vault: &Vault, key: &str, expected: &Header, bytes: &[u8]) -> Result<Self> {
-        let start = bytes.get(..HEADER_LEN).ok_or_else(|| Error::damaged(key, "it is shorter than a header"))?;
+        let start =
+            bytes.get(..HEADER_LEN).ok_or_else(|| Error::damaged(key, "it is shorter than a header"))?;
         if start != expected.encode() {
             let why = Header::decode(start).err().unwrap_or("its header names another object or vault");
             return Err(Error::damaged(key, why));
@@ -236,20 +244,27 @@ impl OpenObject {
 
     fn from_tail(vault: &Vault, key: &str, header: &Header, tail: &[u8], size: u64) -> Result<Self> {
         let damaged = |why: &str| Error::damaged(key, why);
-        let (rest, trailer) =
-            tail.split_at_checked(tail.len().saturating_sub(TRAILER_LEN)).ok_or_else(|| damaged("too short"))?;
-        let trailer = Trailer::decode(trailer).ok_or_else(|| damaged("it does not end as a sealed object does"))?;
+        let (rest, trailer) = tail
+            .split_at_checked(tail.len().saturating_sub(TRAILER_LEN))
+            .ok_or_else(|| damaged("too short"))?;
+        let trailer =
+            Trailer::decode(trailer).ok_or_else(|| damaged("it does not end as a sealed object does"))?;
         if trailer.key_version != header.key_version {
             return Err(damaged("its trailer names another key version than its header"));
         }
-        let from = rest.len().checked_sub(trailer.footer_len as usize).ok_or_else(|| damaged("its footer is cut"))?;
+        let from = rest
+            .len()
+            .checked_sub(trailer.footer_len as usize)
+            .ok_or_else(|| damaged("its footer is cut"))?;
         let (aad_header, sealer) = (header.encode(), vault.keys.sealer(header)?);
         let plain = sealer
             .open(FOOTER_NUMBER, &aad(&aad_header, FOOTER_NUMBER), rest[from..].to_vec())
             .and_then(|codec_and_payload| expand_footer(&codec_and_payload))
             .ok_or_else(|| damaged("its footer is not what was sealed"))?;
-        let footer = Footer::decode(&plain, HEADER_LEN as u64).ok_or_else(|| damaged("its footer is malformed"))?;
-        let end = footer.end_of_blocks(HEADER_LEN as u64) + u64::from(trailer.footer_len) + TRAILER_LEN as u64;
+        let footer =
+            Footer::decode(&plain, HEADER_LEN as u64).ok_or_else(|| damaged("its footer is malformed"))?;
+        let end =
+            footer.end_of_blocks(HEADER_LEN as u64) + u64::from(trailer.footer_len) + TRAILER_LEN as u64;
         if end != size {
             return Err(damaged(&format!("{size} bytes instead of {end}")));
         }

@@ -1,8 +1,8 @@
 //! Proves that a backup can be restored: object by object, then the whole against its manifest.
 
 use super::pack::{Fetch, PackReader};
-use super::{records, tree};
 use super::vault::Vault;
+use super::{records, tree};
 use crate::crypto::DigestSum;
 use crate::error::{Class, Error, Result};
 use crate::format::footer::{IndexSegment, RunSegment, Segment, TreeSegment};

@@ -240,7 +240,8 @@ impl RecordsWriter {
                 put_bytes(&mut block, &self.data[start..value_at]);
             }
             put_bytes(&mut block, &self.data[value_at..value_at + row.value_len as usize]);
-            fence.get_or_insert_with(|| Fence { first: row.hash.to_be_bytes().to_vec(), count: 0 }).count += 1;
+            fence.get_or_insert_with(|| Fence { first: row.hash.to_be_bytes().to_vec(), count: 0 }).count +=
+                1;
             if block.len() >= BLOCK_LEN {
                 pack.block(&mut self.compressor, &block)?;
                 index.fences.extend(fence.take());

@@ -148,7 +148,8 @@ impl TreeWriter {
     /// # Errors
     /// `SourceChanged` if more come than the part has, or what sealing gives.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let entry = self.open.as_mut().ok_or_else(|| Error::new(Code::Internal, "content without an entry"))?;
+        let entry =
+            self.open.as_mut().ok_or_else(|| Error::new(Code::Internal, "content without an entry"))?;
         entry.received += bytes.len() as u64;
         if entry.received > entry.part.length {
             return Err(changed("grew"));

@@ -30,7 +30,11 @@ struct Row {
 ///
 /// # Errors
 /// `SourceInvalid` naming both places, or what reading the index objects gives.
-pub(super) async fn check(services: &Services, detail: &BackupDetail, manifest: &Arc<Manifest>) -> Result<()> {
+pub(super) async fn check(
+    services: &Services,
+    detail: &BackupDetail,
+    manifest: &Arc<Manifest>,
+) -> Result<()> {
     let mut reader = PackReader::new(&services.vault, manifest, Fetch::Blocks);
     for stream in &manifest.streams {
         let runs = state_tables(&mut reader, stream).await?;
@@ -54,7 +58,8 @@ pub(super) async fn check(services: &Services, detail: &BackupDetail, manifest: 
 async fn state_tables(reader: &mut PackReader, stream: &StreamManifest) -> Result<Vec<(u32, IndexSegment)>> {
     let mut tables = Vec::new();
     for at in stream.layers.iter().flat_map(|layer| &layer.index) {
-        if let Some(Segment::State(state)) = reader.footer(at.object).await?.segments.get(at.segment as usize) {
+        if let Some(Segment::State(state)) = reader.footer(at.object).await?.segments.get(at.segment as usize)
+        {
             tables.push((at.object, state.clone()));
         }
     }

@@ -88,7 +88,8 @@ pub(super) fn take_conflicts(warnings: Vec<Warning>) -> (u64, Vec<Warning>) {
 }
 
 async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Outcome> {
-    let unreadable = |e| Error::new(Code::Internal, format!("task {} has an unreadable order: {e}", task.task));
+    let unreadable =
+        |e| Error::new(Code::Internal, format!("task {} has an unreadable order: {e}", task.task));
     let order: PartOrder = serde_json::from_value(task.order.clone()).map_err(unreadable)?;
     same_plan(event, &order.plan)?;
     let job = services.jobs.job(&event.job).await?;
@@ -106,7 +107,8 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
         bytes: order.bytes_before,
         records: order.records_before,
     };
-    let from = task.cursor.clone().map(serde_json::from_value).transpose().map_err(unreadable)?.unwrap_or(start);
+    let from =
+        task.cursor.clone().map(serde_json::from_value).transpose().map_err(unreadable)?.unwrap_or(start);
     let selection = &detail.request.selection;
     let fetch = if selection.is_partial() { Fetch::Blocks } else { Fetch::Whole };
     let mut writing = Writing {
@@ -125,7 +127,8 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
         }
         StreamKind::Records { .. } => writing.records(from).await?,
         StreamKind::Tree => {
-            let globs = if selection.paths.is_empty() { None } else { Some(select::globs(&selection.paths)?) };
+            let globs =
+                if selection.paths.is_empty() { None } else { Some(select::globs(&selection.paths)?) };
             writing.entries(from, globs.as_ref()).await?;
         }
     }
@@ -242,7 +245,10 @@ impl Writing<'_> {
         if file.parts.is_empty() {
             return Ok(());
         }
-        Err(Error::damaged(self.reader.key(self.segments[self.end as usize - 1].object)?, "the last file is not whole"))
+        Err(Error::damaged(
+            self.reader.key(self.segments[self.end as usize - 1].object)?,
+            "the last file is not whole",
+        ))
     }
 
     async fn entry(
@@ -285,7 +291,12 @@ struct OpenFile {
 
 impl OpenFile {
     /// Adds a part; true once the file is whole.
-    fn add(&mut self, object: u32, segment: &Arc<TreeSegment>, entry: TreeEntry) -> Result<bool, &'static str> {
+    fn add(
+        &mut self,
+        object: u32,
+        segment: &Arc<TreeSegment>,
+        entry: TreeEntry,
+    ) -> Result<bool, &'static str> {
         if self.parts.first().is_some_and(|first| first.entry.meta.path != entry.meta.path) {
             return Err("a file is not whole");
         }
