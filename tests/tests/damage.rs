@@ -1,4 +1,5 @@
 //! Whatever happens to an object of the vault, it is named, and no wrong byte is restored.
+#![allow(clippy::unwrap_used)] // Helpers of tests may panic as tests do.
 
 use holdfast_connectors::{SourceSpec, TargetSpec};
 use holdfast_local::Cloud;

@@ -1,4 +1,5 @@
 //! Every handler may be called twice with the same event, and late: the answer and what is stored are the same.
+#![allow(clippy::unwrap_used)] // Helpers of tests may panic as tests do.
 
 use holdfast_common::jobs::Status;
 use holdfast_connectors::{SourceSpec, TargetSpec};

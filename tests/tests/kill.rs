@@ -11,16 +11,22 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Who watches for a moment to kill at keeps a core busy, so the tests take turns.
+static TURN: Mutex<()> = Mutex::new(());
 
 struct Shop {
     dir: tempfile::TempDir,
     cli: Cli,
     source: PathBuf,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Shop {
     /// A site of some 20 MB, in several tasks and packs.
     fn new() -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
         let source = dir.path().join("site");
         for number in 0..600_u64 {
@@ -32,7 +38,7 @@ impl Shop {
         for number in 0..3 {
             fs::write(source.join(format!("large-{number}")), noise(1_000 + number, 5 << 20)).unwrap();
         }
-        let shop = Self { cli: Cli::new(dir.path().join("home")), dir, source };
+        let shop = Self { cli: Cli::new(dir.path().join("home")), dir, source, _turn: turn };
         shop.cli.apply(
             &json!({"resources": [{"name": "site", "source": {"kind": "files", "path": shop.source}}]}),
         );
@@ -57,15 +63,14 @@ impl Shop {
         names
     }
 
-    /// What must hold whenever no process works on the home.
-    fn expect_only(&self, completed: &[String]) {
+    /// What must hold whenever no process works on the home; all completed backups, oldest first.
+    fn expect_sound(&self) -> Vec<String> {
         let mut listed = self.cli.completed();
         listed.sort_unstable();
-        assert_eq!(listed, completed);
-        // What the vault holds and what is told are the same.
-        assert_eq!(self.manifests(), completed);
+        assert_eq!(self.manifests(), listed, "what the vault holds and what is told are the same");
         assert_eq!(files_below(&self.home("staging")), 0, "staging is empty");
         assert_eq!(files_below(&self.home("executions")), 0, "no execution is open");
+        listed
     }
 
     fn expect_valid(&self, backup: &str) {
@@ -103,22 +108,17 @@ fn a_backup_that_is_killed_anywhere_is_never_half_there() {
             kills += 1;
         }
         // The next process ends what the killed one left. A backup whose manifest was written is complete.
-        let now: Vec<String> = {
-            let mut now = shop.cli.completed();
-            now.sort_unstable();
-            now
-        };
+        let now = shop.expect_sound();
         assert!(
             now.len() <= completed.len() + 1 && now.starts_with(&completed),
             "{now:?} after {completed:?}"
         );
         completed = now;
-        shop.expect_only(&completed);
     }
     assert!(kills > 5, "only {kills} were killed at work");
     assert!(shop.traces() > before, "some were killed late enough to leave packs");
     completed.push(shop.cli.back_up("site"));
-    shop.expect_only(&completed);
+    assert_eq!(shop.expect_sound(), completed);
     for backup in completed.iter().rev().take(2) {
         shop.expect_valid(backup);
     }
@@ -186,7 +186,7 @@ fn a_restore_that_is_killed_anywhere_leaves_nothing_under_the_targets_name() {
             assert_eq!(tree(&target), wanted);
             fs::remove_dir_all(&target).unwrap();
         }
-        shop.expect_only(std::slice::from_ref(&backup));
+        assert_eq!(shop.expect_sound(), std::slice::from_ref(&backup));
         assert_eq!(beside(shop.dir.path()), BTreeMap::new(), "nothing is left beside the target");
         if moment % 3 == 0 {
             shop.cli.done(&restore);
@@ -223,7 +223,7 @@ fn a_home_in_use_is_told_and_its_job_can_be_cancelled() {
     assert_eq!((&asked["id"], &asked["requested"]), (&json!(id), &json!(true)));
     let cancelled = ended(running);
     assert_eq!((cancelled.code, cancelled.error_code()), (Some(1), "Cancelled"), "{cancelled:?}");
-    shop.expect_only(&[]);
+    assert_eq!(shop.expect_sound(), Vec::<String>::new());
     assert_eq!(shop.cli.done(&["show", &id])["status"], "cancelled");
     let backup = shop.cli.back_up("site");
     shop.expect_valid(&backup);

@@ -1,4 +1,5 @@
 //! What goes in comes out: trees of hostile names, real records, and both with limits so small that everything is cut.
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // Helpers of tests may panic as tests do, and say what is left out.
 
 use holdfast_connectors::{SourceSpec, TargetSpec};
 use holdfast_tests::{

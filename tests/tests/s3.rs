@@ -43,7 +43,7 @@ impl Bucket {
         tokio::task::block_in_place(|| self.cli.done(arguments))
     }
 
-    fn apply(&self, source: Value) {
+    fn apply(&self, source: &Value) {
         let resources = json!({"resources": [{"name": "shop", "source": source}]});
         tokio::task::block_in_place(|| self.cli.apply(&resources));
     }
@@ -96,7 +96,7 @@ async fn objects_come_back_into_another_bucket_and_into_files() {
     }
     shop.put("site/large.bin", noise(7, 18 << 20)).await;
     shop.put("site-2/not of the prefix", b"x".to_vec()).await;
-    shop.apply(json!({"kind": "s3", "bucket": "shop", "prefix": "site/", "endpoint": shop.endpoint}));
+    shop.apply(&json!({"kind": "s3", "bucket": "shop", "prefix": "site/", "endpoint": shop.endpoint}));
     let backup = shop.back_up();
     let wanted = shop.objects("shop", "site/").await;
     assert_eq!(wanted.len(), 121);
@@ -113,12 +113,8 @@ async fn objects_come_back_into_another_bucket_and_into_files() {
     let files = tree(&directory).into_values().filter(|node| matches!(node, holdfast_tests::Node::File(..)));
     assert_eq!(files.count(), wanted.len());
 
-    let again =
-        shop.cli.command(&["restore", &backup, "--to", "s3://copy/deep/er", "--endpoint", &shop.endpoint]);
-    let again = tokio::task::block_in_place(|| {
-        let mut again = again;
-        holdfast_tests::binary::ended(again.spawn().unwrap())
-    });
+    let arguments = ["restore", &backup, "--to", "s3://copy/deep/er", "--endpoint", &shop.endpoint];
+    let again = tokio::task::block_in_place(|| shop.cli.run(&arguments));
     assert_eq!((again.code, again.error_code()), (Some(2), "TargetNotEmpty"), "{again:?}");
 }
 
@@ -146,11 +142,11 @@ async fn files_go_through_a_bucket_and_come_back_as_they_were() {
     let source = shop.dir.path().join("site");
     fs::create_dir(&source).unwrap();
     site(&source);
-    shop.apply(json!({"kind": "files", "path": source}));
+    shop.apply(&json!({"kind": "files", "path": source}));
     let backup = shop.back_up();
     shop.restore(&backup, "s3://copy/site/");
 
-    shop.apply(json!({"kind": "s3", "bucket": "copy", "prefix": "site/", "endpoint": shop.endpoint}));
+    shop.apply(&json!({"kind": "s3", "bucket": "copy", "prefix": "site/", "endpoint": shop.endpoint}));
     let backup = shop.back_up();
     let directory = shop.dir.path().join("restored");
     shop.restore_into(&backup, &directory);
@@ -160,7 +156,7 @@ async fn files_go_through_a_bucket_and_come_back_as_they_were() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_bucket_that_is_missing_is_named() {
     let shop = Bucket::new().await;
-    shop.apply(json!({"kind": "s3", "bucket": "no-such-bucket", "endpoint": shop.endpoint}));
+    shop.apply(&json!({"kind": "s3", "bucket": "no-such-bucket", "endpoint": shop.endpoint}));
     let ended = tokio::task::block_in_place(|| shop.cli.run(&["backup", "shop"]));
     assert_eq!((ended.code, ended.error_code()), (Some(2), "SourceMissing"), "{ended:?}");
     assert!(ended.error.to_string().contains("no-such-bucket"), "{ended:?}");

@@ -175,5 +175,5 @@ fn staging_differs(key: &str, part: usize) -> Error {
         format!("part {} of staged object {key} is not what was exported", part + 1),
     )
     .object(key)
-    .hint("the step is exported again")
+    .hint("start the backup again")
 }

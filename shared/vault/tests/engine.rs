@@ -1,4 +1,5 @@
 //! The engine over storage in memory: what is written is read, whatever the limits, the codec and the content.
+#![allow(clippy::unwrap_used)] // Helpers of tests may panic as tests do.
 
 use holdfast_vault::compress::Codec;
 use holdfast_vault::crypto::{SecretKey, sha256};
@@ -127,7 +128,8 @@ proptest! {
                 loop {
                     let length = part_bytes.min(size - offset);
                     writer.begin(meta(path, size), Part { offset, length }).unwrap();
-                    let (from, to) = (offset as usize, (offset + length) as usize);
+                    let place = |at| usize::try_from(at).unwrap();
+                    let (from, to) = (place(offset), place(offset + length));
                     for piece in bytes[from..to].chunks(777) {
                         writer.write(piece).unwrap();
                     }

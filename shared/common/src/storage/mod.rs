@@ -51,13 +51,13 @@ fn check_part(key: &str, at: usize, bytes: &[u8], part: &PartSum) -> Result<()> 
 fn staging_damaged(key: &str, why: impl std::fmt::Display) -> Error {
     Error::new(Code::StagingDamaged, format!("staged object {key} is damaged: {why}"))
         .object(key)
-        .hint("the step is exported again")
+        .hint("start the backup again")
 }
 
 fn staging_missing(from: &str, key: &str) -> Error {
     Error::new(Code::StagingDamaged, format!("staged object {key} of {from} is missing"))
         .object(key)
-        .hint("the step is exported again")
+        .hint("start the backup again")
 }
 
 fn missing(store: &str, key: &str) -> Error {
