@@ -280,7 +280,7 @@ mod tests {
     async fn an_unknown_operation_and_a_bad_value_are_refused_by_name() {
         let client = EmbeddedDynamoDb::memory().unwrap().client();
         make(&client).await;
-        let unknown = client.describe_continuous_backups().table_name("jobs").send().await.unwrap_err();
+        let unknown = client.describe_limits().send().await.unwrap_err();
         assert_eq!(unknown.code(), Some("UnknownOperationException"));
         let mut bad = item("a", "1");
         bad.insert("n".to_owned(), AttributeValue::N("no number".to_owned()));
