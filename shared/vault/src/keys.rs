@@ -66,6 +66,14 @@ impl KeyRing {
         Ok(Namer::new(&self.version(version)?.derive(&self.vault.0, b"holdfast/1/chunk-name")))
     }
 
+    /// Names the folders of change objects. Of version 1 for ever, so that a folder outlives rotations.
+    ///
+    /// # Errors
+    /// `KeyMissing` if that version is not in the ring.
+    pub fn change_namer(&self) -> Result<Namer> {
+        Ok(Namer::new(&self.version(1)?.derive(&self.vault.0, b"holdfast/1/change-folder")))
+    }
+
     /// Hashes the keys of records.
     ///
     /// # Errors

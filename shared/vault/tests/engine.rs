@@ -62,7 +62,7 @@ async fn store(vault: &Vault, shape: StreamKind, objects: Vec<FinishedObject>) -
     }
     data.sort_by_key(|(origin, _)| *origin);
     let segments = data.into_iter().map(|(_, place)| place).collect();
-    let layers = vec![Layer { kind: LayerKind::Base, backup: "B".to_owned(), segments, index }];
+    let layers = vec![Layer { kind: LayerKind::Base, backup: "B".to_owned(), delta: None, segments, index }];
     let info = StreamInfo { name: "s".to_owned(), shape, schema: serde_json::Value::Null };
     let stream = StreamManifest { info, records: 0, files: 0, bytes: 0, digest: String::new(), layers };
     Arc::new(Manifest {
@@ -71,6 +71,7 @@ async fn store(vault: &Vault, shape: StreamKind, objects: Vec<FinishedObject>) -
         id: "B".to_owned(),
         resource: "r".to_owned(),
         backup_type: "full".to_owned(),
+        base: None,
         source: serde_json::Value::Null,
         policy: serde_json::Value::Null,
         started_at: "2026-11-21T00:00:00.000Z".to_owned(),

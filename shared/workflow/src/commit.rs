@@ -75,6 +75,7 @@ async fn write(services: &Services, job: &Job) -> Result<Manifest> {
         id: job.id.clone(),
         resource: job.resource.clone(),
         backup_type: job.backup_type.unwrap_or_default().to_string(),
+        base: None,
         source: value(&detail.resource.source)?,
         policy: value(&detail.resource.policy)?,
         started_at: time(job.started_at.unwrap_or(job.created_at)),
@@ -155,7 +156,7 @@ fn stream_manifest(backup: &str, number: u32, info: &StreamInfo, segments: &[Pla
                 digest.merge(&run.digest);
                 (&run.last, run.bytes)
             }
-            Segment::Chunks(_) | Segment::State(_) => (&[], 0),
+            Segment::Chunks(_) | Segment::State(_) | Segment::Changes(_) => (&[], 0),
         };
         let reference = SegmentRef {
             object: placed.object,
@@ -168,7 +169,7 @@ fn stream_manifest(backup: &str, number: u32, info: &StreamInfo, segments: &[Pla
         manifest.bytes += bytes;
         match placed.what {
             Segment::Tree(_) | Segment::Run(_) => data.push(reference),
-            Segment::Chunks(_) | Segment::State(_) => index.push(reference),
+            Segment::Chunks(_) | Segment::State(_) | Segment::Changes(_) => index.push(reference),
         }
     }
     manifest.digest = hex::encode(digest.to_bytes());
@@ -176,6 +177,7 @@ fn stream_manifest(backup: &str, number: u32, info: &StreamInfo, segments: &[Pla
         manifest.layers.push(Layer {
             kind: LayerKind::Base,
             backup: backup.to_owned(),
+            delta: None,
             segments: data,
             index,
         });

@@ -34,9 +34,53 @@ pub struct TreeEntry {
 const FILE: u8 = 0;
 const DIRECTORY: u8 = 1;
 const SYMLINK: u8 = 2;
+/// Of delta trees only: the path is gone.
+const TOMBSTONE: u8 = 3;
 const HAS_MODE: u8 = 0x10;
 const HAS_MTIME: u8 = 0x20;
 const IS_PART: u8 = 0x40;
+
+/// What stands in a delta tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeltaEntry {
+    /// An entry that is new, or that hides the one below.
+    Entry(TreeEntry),
+    /// The path of an entry below that is gone.
+    Tombstone(Vec<u8>),
+}
+
+impl DeltaEntry {
+    /// The path it is about.
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        match self {
+            Self::Entry(entry) => &entry.meta.path,
+            Self::Tombstone(path) => path,
+        }
+    }
+
+    /// Appends its bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Entry(entry) => entry.encode(out),
+            Self::Tombstone(path) => {
+                out.push(TOMBSTONE);
+                put_bytes(out, path);
+            }
+        }
+    }
+
+    /// The next one; `None` if the bytes are malformed.
+    pub fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let mut ahead = *reader;
+        if ahead.byte()? != TOMBSTONE {
+            return TreeEntry::decode(reader).map(Self::Entry);
+        }
+        let path = ahead.bytes()?.to_vec();
+        *reader = ahead;
+        Some(Self::Tombstone(path))
+    }
+}
 
 impl TreeEntry {
     /// Appends the entry's bytes.

@@ -1,7 +1,7 @@
 //! The footer of a sealed object: its blocks and what stands in them.
 
 use super::header::Id;
-use super::wire::{Reader, put_bytes, put_number};
+use super::wire::{Reader, put_bytes, put_number, put_signed};
 use crate::crypto::DigestSum;
 
 /// Where a block is and how long it becomes.
@@ -44,6 +44,35 @@ pub enum Segment {
     Chunks(IndexSegment),
     /// The state rows of a run, in the same order (in an index object).
     State(IndexSegment),
+    /// Captured changes, in order of their key hashes (in a change object).
+    Changes(ChangeSegment),
+}
+
+/// What a delta does to the layers below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct DeltaCounts {
+    /// Records or entries that the layers below do not hold.
+    pub added: u64,
+    /// Those that they hold otherwise.
+    pub changed: u64,
+    /// Tombstones: those that they hold and that are gone.
+    pub deleted: u64,
+}
+
+impl std::ops::AddAssign for DeltaCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.added += other.added;
+        self.changed += other.changed;
+        self.deleted += other.deleted;
+    }
+}
+
+impl DeltaCounts {
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Entries of a tree stream.
@@ -51,6 +80,8 @@ pub enum Segment {
 pub struct TreeSegment {
     /// Which task of the backup wrote it, and which of the task's segments it is.
     pub origin: Origin,
+    /// Of a delta: what it does to the layers below; its entries may be tombstones.
+    pub delta: Option<DeltaCounts>,
     /// The other packs that extents name, from number 1; number 0 is the pack itself.
     pub packs: Vec<Id>,
     /// Files, links and directories; of a file in several parts only the first part counts.
@@ -70,6 +101,8 @@ pub struct TreeSegment {
 pub struct RunSegment {
     /// Which task of the backup wrote it, and which of the task's segments it is.
     pub origin: Origin,
+    /// Of a delta: what it does to the layers below; its records may be tombstones.
+    pub delta: Option<DeltaCounts>,
     /// Whether keys stand beside the values, because they cannot be read from them.
     pub stored_keys: bool,
     /// Bytes of all values.
@@ -88,6 +121,23 @@ pub struct IndexSegment {
     /// The origin of the segment it belongs to.
     pub origin: Origin,
     /// Blocks of chunk lists or state rows.
+    pub index: BlockIndex,
+}
+
+/// Captured changes of one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeSegment {
+    /// The segment's number in its object; stream and task are 0.
+    pub origin: Origin,
+    /// JSON: which stream the changes are of, and what is known of their being complete ([`super::changes`]).
+    pub description: Vec<u8>,
+    /// When the earliest change was made, in milliseconds since 1970.
+    pub from: i64,
+    /// When the latest change was made.
+    pub to: i64,
+    /// The last key hash.
+    pub last: Vec<u8>,
+    /// Blocks of changes; fences are key hashes.
     pub index: BlockIndex,
 }
 
@@ -115,6 +165,9 @@ const TREE: u8 = 1;
 const RUN: u8 = 2;
 const CHUNKS: u8 = 3;
 const STATE: u8 = 4;
+const DELTA_TREE: u8 = 5;
+const DELTA_RUN: u8 = 6;
+const CHANGES: u8 = 7;
 /// Reserved in a run: a reader that does not know tombstones must not take one for a record.
 const NO_TOMBSTONES: u64 = 0;
 
@@ -175,6 +228,7 @@ impl Segment {
         match self {
             Self::Tree(s) => s.origin,
             Self::Run(s) => s.origin,
+            Self::Changes(s) => s.origin,
             Self::Chunks(s) | Self::State(s) => s.origin,
         }
     }
@@ -185,17 +239,25 @@ impl Segment {
         match self {
             Self::Tree(s) => &s.index,
             Self::Run(s) => &s.index,
+            Self::Changes(s) => &s.index,
             Self::Chunks(s) | Self::State(s) => &s.index,
         }
     }
 
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.push(match self {
-            Self::Tree(_) => TREE,
-            Self::Run(_) => RUN,
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Tree(TreeSegment { delta: None, .. }) => TREE,
+            Self::Tree(_) => DELTA_TREE,
+            Self::Run(RunSegment { delta: None, .. }) => RUN,
+            Self::Run(_) => DELTA_RUN,
             Self::Chunks(_) => CHUNKS,
             Self::State(_) => STATE,
-        });
+            Self::Changes(_) => CHANGES,
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.kind());
         let origin = self.origin();
         for number in [origin.stream, origin.task, origin.sequence] {
             put_number(out, u64::from(number));
@@ -206,17 +268,29 @@ impl Segment {
                 for pack in &tree.packs {
                     out.extend_from_slice(&pack.0);
                 }
-                put_number(out, tree.files);
+                match &tree.delta {
+                    None => put_number(out, tree.files),
+                    Some(delta) => delta.encode(out),
+                }
                 put_number(out, tree.bytes);
                 out.extend_from_slice(&tree.digest.to_bytes());
                 put_bytes(out, &tree.last);
             }
             Self::Run(run) => {
                 out.push(u8::from(run.stored_keys));
-                put_number(out, NO_TOMBSTONES);
+                match &run.delta {
+                    None => put_number(out, NO_TOMBSTONES),
+                    Some(delta) => delta.encode(out),
+                }
                 put_number(out, run.bytes);
                 out.extend_from_slice(&run.digest.to_bytes());
                 put_bytes(out, &run.last);
+            }
+            Self::Changes(changes) => {
+                put_bytes(out, &changes.description);
+                put_signed(out, changes.from);
+                put_signed(out, changes.to);
+                put_bytes(out, &changes.last);
             }
             Self::Chunks(_) | Self::State(_) => {}
         }
@@ -228,38 +302,88 @@ impl Segment {
         let origin =
             Origin { stream: reader.number32()?, task: reader.number32()?, sequence: reader.number32()? };
         Some(match kind {
-            TREE => {
-                let count = reader.count()?;
-                let mut packs = Vec::with_capacity(count.min(reader.remaining() / 16));
-                for _ in 0..count {
-                    packs.push(Id(reader.array()?));
-                }
-                Self::Tree(TreeSegment {
-                    origin,
-                    packs,
-                    files: reader.number()?,
-                    bytes: reader.number()?,
-                    digest: DigestSum::from_bytes(&reader.array()?),
-                    last: reader.bytes()?.to_vec(),
-                    index: BlockIndex::decode(reader)?,
-                })
-            }
-            RUN => Self::Run(RunSegment {
+            TREE | DELTA_TREE => Self::Tree(TreeSegment::decode(reader, origin, kind == DELTA_TREE)?),
+            RUN | DELTA_RUN => Self::Run(RunSegment::decode(reader, origin, kind == DELTA_RUN)?),
+            CHUNKS => Self::Chunks(IndexSegment { origin, index: BlockIndex::decode(reader)? }),
+            STATE => Self::State(IndexSegment { origin, index: BlockIndex::decode(reader)? }),
+            CHANGES => Self::Changes(ChangeSegment {
                 origin,
-                stored_keys: match (reader.byte()?, reader.number()?) {
-                    (0, NO_TOMBSTONES) => false,
-                    (1, NO_TOMBSTONES) => true,
-                    _ => return None,
-                },
-                bytes: reader.number()?,
-                digest: DigestSum::from_bytes(&reader.array()?),
+                description: reader.bytes()?.to_vec(),
+                from: reader.signed()?,
+                to: reader.signed()?,
                 last: reader.bytes()?.to_vec(),
                 index: BlockIndex::decode(reader)?,
             }),
-            CHUNKS => Self::Chunks(IndexSegment { origin, index: BlockIndex::decode(reader)? }),
-            STATE => Self::State(IndexSegment { origin, index: BlockIndex::decode(reader)? }),
             _ => return None,
         })
+    }
+}
+
+impl DeltaCounts {
+    fn encode(&self, out: &mut Vec<u8>) {
+        for number in [self.added, self.changed, self.deleted] {
+            put_number(out, number);
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { added: reader.number()?, changed: reader.number()?, deleted: reader.number()? })
+    }
+}
+
+impl TreeSegment {
+    fn decode(reader: &mut Reader<'_>, origin: Origin, is_delta: bool) -> Option<Self> {
+        let count = reader.count()?;
+        let mut packs = Vec::with_capacity(count.min(reader.remaining() / 16));
+        for _ in 0..count {
+            packs.push(Id(reader.array()?));
+        }
+        let delta = if is_delta { Some(DeltaCounts::decode(reader)?) } else { None };
+        let files = match &delta {
+            None => reader.number()?,
+            Some(delta) => delta.added.checked_add(delta.changed)?,
+        };
+        Some(Self {
+            origin,
+            delta,
+            packs,
+            files,
+            bytes: reader.number()?,
+            digest: DigestSum::from_bytes(&reader.array()?),
+            last: reader.bytes()?.to_vec(),
+            index: BlockIndex::decode(reader)?,
+        })
+    }
+}
+
+impl RunSegment {
+    fn decode(reader: &mut Reader<'_>, origin: Origin, is_delta: bool) -> Option<Self> {
+        let stored_keys = match reader.byte()? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        let delta = if is_delta {
+            Some(DeltaCounts::decode(reader)?)
+        } else {
+            (reader.number()? == NO_TOMBSTONES).then_some(())?;
+            None
+        };
+        Some(Self {
+            origin,
+            delta,
+            stored_keys,
+            bytes: reader.number()?,
+            digest: DigestSum::from_bytes(&reader.array()?),
+            last: reader.bytes()?.to_vec(),
+            index: BlockIndex::decode(reader)?,
+        })
+    }
+
+    /// Records in the run; tombstones are none.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.delta.map_or_else(|| self.index.total(), |delta| delta.added + delta.changed)
     }
 }
 

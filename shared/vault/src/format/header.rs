@@ -64,6 +64,8 @@ pub enum ObjectKind {
     Manifest = 2,
     /// Chunk lists and state tables: what the next backup needs, and no restore.
     Index = 3,
+    /// Captured changes of a resource.
+    Changes = 4,
 }
 
 impl ObjectKind {
@@ -72,6 +74,7 @@ impl ObjectKind {
             1 => Some(Self::Pack),
             2 => Some(Self::Manifest),
             3 => Some(Self::Index),
+            4 => Some(Self::Changes),
             _ => None,
         }
     }
@@ -83,10 +86,12 @@ impl ObjectKind {
             Self::Pack => "packs/",
             Self::Index => "index/",
             Self::Manifest => "manifests/",
+            Self::Changes => "changes/",
         }
     }
 
-    /// The key of a pack or index object of this id. Manifests go by the backup's id: [`super::manifest::manifest_key`].
+    /// The key of a pack or index object of this id. Manifests go by the backup's id ([`super::manifest::manifest_key`]),
+    /// change objects by their resource and times ([`super::changes::ChangeName`]).
     #[must_use]
     pub fn object_key(self, id: Id) -> String {
         let id = id.to_string();

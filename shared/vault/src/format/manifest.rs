@@ -1,5 +1,6 @@
 //! The manifest: the sealed description of one completed backup, JSON inside.
 
+use super::footer::DeltaCounts;
 use super::header::{Id, ObjectKind};
 use crate::error::{Code, Error, Result};
 use crate::model::{StreamInfo, Warning};
@@ -25,6 +26,9 @@ pub struct Manifest {
     /// `full`, `incremental` or `differential`.
     #[serde(rename = "type")]
     pub backup_type: String,
+    /// The backup that this one was built on; none for one that stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// The resource's `source`, as the operator wrote it.
     pub source: serde_json::Value,
     /// The resource's `policy`, as the operator wrote it.
@@ -78,7 +82,7 @@ pub struct StreamManifest {
     pub bytes: u64,
     /// The sum of the digests of all entries or records, in hex.
     pub digest: String,
-    /// The layers, the base first. A tree has one.
+    /// The layers, the base first; what a later one holds hides what stands under the same key or path below.
     pub layers: Vec<Layer>,
 }
 
@@ -89,6 +93,9 @@ pub struct Layer {
     pub kind: LayerKind,
     /// The backup that wrote it.
     pub backup: String,
+    /// Of a delta: what it does to the layers below.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub delta: Option<DeltaCounts>,
     /// The segments that hold it, in order.
     pub segments: Vec<SegmentRef>,
     /// Chunk lists or state tables: segments of index objects. A restore does not need them.
@@ -145,21 +152,20 @@ impl Manifest {
         if manifest.vault != vault || manifest.id != backup {
             return Err(Error::damaged(&key, format!("it describes backup {}", manifest.id)));
         }
-        if let Some(stream) = manifest.streams.iter().find(|stream| stream.layers.len() > 1) {
-            let name = &stream.info.name;
-            return Err(Error::new(
-                Code::FormatUnsupported,
-                format!("stream {name} of backup {backup} has several layers"),
-            )
-            .object(key)
-            .hint("use a newer holdfast"));
-        }
         manifest.check_references().map_err(|why| Error::damaged(&key, why))?;
         Ok(manifest)
     }
 
     fn check_references(&self) -> Result<(), String> {
         for stream in &self.streams {
+            for (at, layer) in stream.layers.iter().enumerate() {
+                if (layer.kind == LayerKind::Base) != (at == 0) {
+                    return Err(format!(
+                        "the layers of stream {} are not a base and deltas",
+                        stream.info.name
+                    ));
+                }
+            }
             for segment in stream.layers.iter().flat_map(|l| l.segments.iter().chain(&l.index)) {
                 if usize::try_from(segment.object).map_or(true, |at| at >= self.objects.len()) {
                     return Err(format!("stream {} names object {}", stream.info.name, segment.object));

@@ -2,6 +2,7 @@
 //!
 //! Changing any encoding here is a new format: the golden vault in `tests/golden` must restore for ever.
 
+pub mod changes;
 pub mod entry;
 pub mod footer;
 pub mod header;

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::footer::{RunSegment, Segment};
 use crate::format::manifest::SegmentRef;
 use crate::format::wire::Reader;
-use crate::write::records::KeyStorage;
+use crate::write::records::{DELTA_RECORD, DELTA_TOMBSTONE, KeyStorage};
 use bytes::Bytes;
 
 /// A run's description.
@@ -20,11 +20,26 @@ pub async fn run(reader: &mut PackReader, at: &SegmentRef) -> Result<RunSegment>
     }
 }
 
+/// What stands in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored<'a> {
+    /// A record: its stored key (empty where it is derived from the value) and its value.
+    Record {
+        /// The key.
+        key: &'a [u8],
+        /// The value.
+        value: &'a [u8],
+    },
+    /// The hash of a key that is gone; in deltas only.
+    Tombstone(u128),
+}
+
 /// A block of records.
 #[derive(Debug, Clone)]
 pub struct RecordBlock {
     plain: Bytes,
     keys: KeyStorage,
+    delta: bool,
     /// How many records the block holds.
     pub count: u32,
     /// The object it stands in, for messages.
@@ -32,26 +47,47 @@ pub struct RecordBlock {
 }
 
 impl RecordBlock {
-    /// Calls `each` with every record's stored key (empty where it is derived from the value) and value.
+    /// Calls `each` with every record's stored key (empty where it is derived from the value) and value; tombstones are
+    /// left out.
     ///
     /// # Errors
     /// `ObjectDamaged` if the block does not hold what its fence says, or what `each` gives.
     pub fn each(&self, mut each: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+        self.each_stored(|stored| match stored {
+            Stored::Record { key, value } => each(key, value),
+            Stored::Tombstone(_) => Ok(()),
+        })
+    }
+
+    /// Calls `each` with all that the block holds, in order of the key hashes.
+    ///
+    /// # Errors
+    /// As [`Self::each`].
+    pub fn each_stored(&self, mut each: impl FnMut(Stored<'_>) -> Result<()>) -> Result<()> {
         let mut reader = Reader::new(&self.plain);
         for _ in 0..self.count {
-            let key = match self.keys {
-                KeyStorage::Derived => Some(&[][..]),
-                KeyStorage::Stored => reader.bytes(),
-            };
-            let (Some(key), Some(value)) = (key, reader.bytes()) else {
-                return Err(Error::damaged(&self.object, "a block of records is malformed"));
-            };
-            each(key, value)?;
+            let stored = self
+                .next(&mut reader)
+                .ok_or_else(|| Error::damaged(&self.object, "a block of records is malformed"))?;
+            each(stored)?;
         }
         if !reader.is_empty() {
             return Err(Error::damaged(&self.object, "a block of records holds more than it says"));
         }
         Ok(())
+    }
+
+    fn next<'a>(&self, reader: &mut Reader<'a>) -> Option<Stored<'a>> {
+        match if self.delta { reader.byte()? } else { DELTA_RECORD } {
+            DELTA_RECORD => {}
+            DELTA_TOMBSTONE => return Some(Stored::Tombstone(u128::from_be_bytes(reader.array()?))),
+            _ => return None,
+        }
+        let key = match self.keys {
+            KeyStorage::Derived => &[][..],
+            KeyStorage::Stored => reader.bytes()?,
+        };
+        Some(Stored::Record { key, value: reader.bytes()? })
     }
 
     /// Bytes of the plain block.
@@ -82,7 +118,7 @@ pub async fn block(
     let number = run.index.first_block + u32::try_from(at).unwrap_or(u32::MAX);
     let plain = reader.block(segment.object, number).await?;
     let keys = if run.stored_keys { KeyStorage::Stored } else { KeyStorage::Derived };
-    Ok(RecordBlock { plain, keys, count: fence.count, object })
+    Ok(RecordBlock { plain, keys, delta: run.delta.is_some(), count: fence.count, object })
 }
 
 /// Which block of a run may hold a key hash.

@@ -259,7 +259,7 @@ async fn segment_totals(reader: &mut PackReader, at: &SegmentRef) -> Result<(Dig
     let key = reader.key(at.object)?;
     match reader.footer(at.object).await?.segments.get(at.segment as usize) {
         Some(Segment::Tree(tree)) => Ok((tree.digest, tree.files, tree.bytes)),
-        Some(Segment::Run(run)) => Ok((run.digest, run.index.total(), run.bytes)),
+        Some(Segment::Run(run)) => Ok((run.digest, run.records(), run.bytes)),
         _ => Err(Error::damaged(key, format!("segment {} is not what the manifest says", at.segment))),
     }
 }

@@ -1,10 +1,10 @@
-//! Writes records as sorted runs, with a state table beside them.
+//! Writes records as sorted runs, with a state table beside them; a delta's with tombstones among them.
 
 use super::{BLOCK_LEN, FinishedObject, ObjectWriter, PACK_LEN};
 use crate::compress::{Codec, Compressor};
 use crate::crypto::{DigestSum, Hasher, Namer};
 use crate::error::{Code, Error, Result};
-use crate::format::footer::{BlockIndex, Fence, IndexSegment, Origin, RunSegment, Segment};
+use crate::format::footer::{BlockIndex, DeltaCounts, Fence, IndexSegment, Origin, RunSegment, Segment};
 use crate::format::header::ObjectKind;
 use crate::format::wire::{put_bytes, put_number};
 use crate::keys::KeyRing;
@@ -38,8 +38,49 @@ pub enum KeyStorage {
     Stored,
 }
 
+/// What a delta says of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeltaKind {
+    /// The layers below do not hold it.
+    Added,
+    /// They hold another value.
+    Changed,
+}
+
+/// What a row stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RowKind {
+    Record(DeltaKind),
+    Tombstone,
+}
+
+/// The digest in the state row of a tombstone.
+pub const TOMBSTONE_DIGEST: [u8; 16] = [0; 16];
+/// What stands in front of a record in a delta run.
+pub(crate) const DELTA_RECORD: u8 = 0;
+/// What stands in front of a tombstone in a delta run.
+pub(crate) const DELTA_TOMBSTONE: u8 = 1;
+
+/// How a writer's runs are made.
+#[derive(Debug, Clone, Copy)]
+pub struct RunsOptions {
+    /// How blocks are compressed.
+    pub codec: Codec,
+    /// Whether keys are stored.
+    pub storage: KeyStorage,
+    /// Whether the runs are of a delta.
+    pub delta: bool,
+    /// The version of the vault key under which keys are hashed; the manifest's `name_key_version`.
+    pub name_version: u32,
+    /// The first run.
+    pub first: Origin,
+    /// How runs and packs are cut.
+    pub limits: RunLimits,
+}
+
 struct Row {
     hash: u128,
+    kind: RowKind,
     digest: [u8; 16],
     start: u32,
     key_len: u32,
@@ -69,14 +110,14 @@ pub struct RunOrigins {
 pub struct RecordsWriter {
     keys: KeyRing,
     hasher: Namer,
-    storage: KeyStorage,
-    limits: RunLimits,
+    options: RunsOptions,
     compressor: Compressor,
     next: Origin,
     data: Vec<u8>,
     rows: Vec<Row>,
     digest: DigestSum,
     value_bytes: u64,
+    counts: DeltaCounts,
     pack: Option<ObjectWriter>,
     index: Option<ObjectWriter>,
     finished: Vec<FinishedObject>,
@@ -85,7 +126,7 @@ pub struct RecordsWriter {
 }
 
 impl RecordsWriter {
-    /// A writer for one step of a task; `first` names its first run.
+    /// A writer of a base for one step of a task; `first` names its first run.
     ///
     /// # Errors
     /// `KeyMissing`, or `Internal` if the codec cannot start.
@@ -96,17 +137,26 @@ impl RecordsWriter {
         first: Origin,
         limits: RunLimits,
     ) -> Result<Self> {
+        let name_version = keys.newest_version();
+        Self::with(keys, RunsOptions { codec, storage, delta: false, name_version, first, limits })
+    }
+
+    /// A writer of a base or a delta for one step of a task.
+    ///
+    /// # Errors
+    /// `KeyMissing`, or `Internal` if the codec cannot start.
+    pub fn with(keys: &KeyRing, options: RunsOptions) -> Result<Self> {
         Ok(Self {
             keys: keys.clone(),
-            hasher: keys.key_hasher(keys.newest_version())?,
-            storage,
-            limits,
-            compressor: Compressor::new(codec)?,
-            next: first,
+            hasher: keys.key_hasher(options.name_version)?,
+            compressor: Compressor::new(options.codec)?,
+            next: options.first,
+            options,
             data: Vec::new(),
             rows: Vec::new(),
             digest: DigestSum::default(),
             value_bytes: 0,
+            counts: DeltaCounts::default(),
             pack: None,
             index: None,
             finished: Vec::new(),
@@ -120,20 +170,43 @@ impl RecordsWriter {
     /// # Errors
     /// `SourceInvalid` if two records of a run have the same key (see [`Self::duplicate`]), or what sealing gives.
     pub fn push(&mut self, key: &[u8], value: &[u8], place: u64) -> Result<()> {
-        let too_long = |_| Error::new(Code::SourceInvalid, "a record is longer than 4 GiB");
-        let full = self.data.len() + self.rows.len() * size_of::<Row>() + key.len() + value.len();
-        if !self.rows.is_empty() && full > self.limits.run_bytes {
-            self.seal_run()?;
-        }
-        let full_digest = record_digest(self.storage, key, value);
-        self.digest.add(&full_digest);
-        self.value_bytes += value.len() as u64;
-        let mut digest = [0_u8; 16];
-        digest.copy_from_slice(&full_digest[..16]);
-        let stored_key = if self.storage == KeyStorage::Stored { key } else { &[] };
-        self.rows.push(Row {
+        let identity = self.identify(key, value);
+        self.push_identified(&identity, DeltaKind::Added, key, value, place)
+    }
+
+    /// The key hash and the digest of a record, as state tables hold them.
+    #[must_use]
+    pub fn identify(&self, key: &[u8], value: &[u8]) -> Identity {
+        Identity {
             hash: u128::from_be_bytes(self.hasher.name(key)),
-            digest,
+            digest: record_digest(self.options.storage, key, value),
+        }
+    }
+
+    /// Takes one record whose identity is known.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_identified(
+        &mut self,
+        identity: &Identity,
+        kind: DeltaKind,
+        key: &[u8],
+        value: &[u8],
+        place: u64,
+    ) -> Result<()> {
+        let stored_key = if self.options.storage == KeyStorage::Stored { key } else { &[] };
+        self.make_room(stored_key.len() + value.len())?;
+        self.digest.add(&identity.digest);
+        self.value_bytes += value.len() as u64;
+        match kind {
+            DeltaKind::Added => self.counts.added += 1,
+            DeltaKind::Changed => self.counts.changed += 1,
+        }
+        self.rows.push(Row {
+            hash: identity.hash,
+            kind: RowKind::Record(kind),
+            digest: identity.state_digest(),
             start: u32::try_from(self.data.len()).map_err(too_long)?,
             key_len: u32::try_from(stored_key.len()).map_err(too_long)?,
             value_len: u32::try_from(value.len()).map_err(too_long)?,
@@ -141,6 +214,37 @@ impl RecordsWriter {
         });
         self.data.extend_from_slice(stored_key);
         self.data.extend_from_slice(value);
+        Ok(())
+    }
+
+    /// Takes the hash of a key that is gone; only a delta has such.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_tombstone(&mut self, hash: u128) -> Result<()> {
+        if !self.options.delta {
+            return Err(Error::new(Code::Internal, "a base has no tombstones"));
+        }
+        self.make_room(0)?;
+        self.counts.deleted += 1;
+        let start = u32::try_from(self.data.len()).map_err(too_long)?;
+        self.rows.push(Row {
+            hash,
+            kind: RowKind::Tombstone,
+            digest: TOMBSTONE_DIGEST,
+            start,
+            key_len: 0,
+            value_len: 0,
+            origin: 0,
+        });
+        Ok(())
+    }
+
+    fn make_room(&mut self, bytes: usize) -> Result<()> {
+        let full = self.data.len() + self.rows.len() * size_of::<Row>() + bytes;
+        if !self.rows.is_empty() && full > self.options.limits.run_bytes {
+            self.seal_run()?;
+        }
         Ok(())
     }
 
@@ -203,7 +307,8 @@ impl RecordsWriter {
         if let Some(pack) = &mut self.pack {
             pack.segment(Segment::Run(RunSegment {
                 origin: self.next,
-                stored_keys: self.storage == KeyStorage::Stored,
+                delta: self.options.delta.then_some(self.counts),
+                stored_keys: self.options.storage == KeyStorage::Stored,
                 bytes: self.value_bytes,
                 digest: self.digest,
                 last,
@@ -219,7 +324,8 @@ impl RecordsWriter {
         self.data.clear();
         self.digest = DigestSum::default();
         self.value_bytes = 0;
-        if self.pack.as_ref().is_some_and(|pack| pack.len() >= self.limits.pack_bytes) {
+        self.counts = DeltaCounts::default();
+        if self.pack.as_ref().is_some_and(|pack| pack.len() >= self.options.limits.pack_bytes) {
             self.finish_pack()?;
         }
         Ok(())
@@ -236,10 +342,17 @@ impl RecordsWriter {
         for row in &self.rows {
             let start = row.start as usize;
             let value_at = start + row.key_len as usize;
-            if self.storage == KeyStorage::Stored {
-                put_bytes(&mut block, &self.data[start..value_at]);
+            if self.options.delta {
+                block.push(if row.kind == RowKind::Tombstone { DELTA_TOMBSTONE } else { DELTA_RECORD });
             }
-            put_bytes(&mut block, &self.data[value_at..value_at + row.value_len as usize]);
+            if row.kind == RowKind::Tombstone {
+                block.extend_from_slice(&row.hash.to_be_bytes());
+            } else {
+                if self.options.storage == KeyStorage::Stored {
+                    put_bytes(&mut block, &self.data[start..value_at]);
+                }
+                put_bytes(&mut block, &self.data[value_at..value_at + row.value_len as usize]);
+            }
             fence.get_or_insert_with(|| Fence { first: row.hash.to_be_bytes().to_vec(), count: 0 }).count +=
                 1;
             if block.len() >= BLOCK_LEN {
@@ -274,7 +387,7 @@ impl RecordsWriter {
             object.dense_block(&block)?;
         }
         object.segment(Segment::State(IndexSegment { origin: self.next, index }));
-        if object.len() >= self.limits.pack_bytes
+        if object.len() >= self.options.limits.pack_bytes
             && let Some(object) = self.index.take()
         {
             self.finished.push(object.finish()?);
@@ -287,6 +400,29 @@ impl RecordsWriter {
             self.finished.push(pack.finish()?);
         }
         Ok(())
+    }
+}
+
+fn too_long<E>(_: E) -> Error {
+    Error::new(Code::SourceInvalid, "a record is longer than 4 GiB")
+}
+
+/// What a state table says of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The hash of its key.
+    pub hash: u128,
+    /// Its digest.
+    pub digest: [u8; 32],
+}
+
+impl Identity {
+    /// The part of the digest that state tables hold.
+    #[must_use]
+    pub fn state_digest(&self) -> [u8; 16] {
+        let mut digest = [0_u8; 16];
+        digest.copy_from_slice(&self.digest[..16]);
+        digest
     }
 }
 

@@ -346,7 +346,16 @@ impl TreeWriter {
         let packs = table.others.iter().map(|at| self.packs[*at as usize]).collect();
         if let Some(pack) = &mut self.pack {
             let index = entries.write(pack, &mut self.compressor)?;
-            pack.segment(Segment::Tree(TreeSegment { origin, packs, files, bytes, digest, last, index }));
+            pack.segment(Segment::Tree(TreeSegment {
+                origin,
+                delta: None,
+                packs,
+                files,
+                bytes,
+                digest,
+                last,
+                index,
+            }));
         }
         let object = match &mut self.index {
             Some(object) => object,
