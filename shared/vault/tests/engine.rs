@@ -54,7 +54,7 @@ async fn store(vault: &Vault, shape: StreamKind, objects: Vec<FinishedObject>) -
             };
             match segment {
                 Segment::Tree(_) | Segment::Run(_) => data.push((segment.origin(), place)),
-                Segment::Chunks(_) | Segment::State(_) => index.push(place),
+                Segment::Chunks(_) | Segment::State(_) | Segment::Changes(_) => index.push(place),
             }
         }
         let parts = object.parts.iter().map(|part| part.sha256.clone()).collect();

@@ -14,9 +14,12 @@ use std::sync::Arc;
 pub enum Fetch {
     /// Each pack whole, its checksums compared: when most of it is needed.
     Whole,
-    /// Each block by a range: when little is needed.
+    /// Each block by a range: when little is needed. Small objects are fetched whole, since a request costs more.
     Blocks,
 }
+
+/// An object of at most so many bytes is fetched with one request.
+const SMALL: u64 = 1 << 20;
 
 /// Packs kept: the one that is read, and one before it, since a large file's extents may reach back.
 const PACKS: usize = 2;
@@ -149,6 +152,7 @@ impl PackReader {
             }
             let loaded = match self.fetch {
                 Fetch::Whole => self.load_whole(&stored).await?,
+                Fetch::Blocks if stored.size <= SMALL => self.load_whole(&stored).await?,
                 Fetch::Blocks => {
                     let object = self.vault.open_object(stored.kind, stored.id, stored.size).await?;
                     Loaded { object, bytes: None }

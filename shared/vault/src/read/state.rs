@@ -1,0 +1,144 @@
+//! State tables: which records a stream holds, by the hashes of their keys and their digests, without its records.
+
+use super::pack::PackReader;
+use super::shard::Shard;
+use crate::error::{Code, Error, Result};
+use crate::format::footer::{IndexSegment, Segment};
+use crate::format::manifest::Layer;
+use crate::write::records::{STATE_ROW_LEN, TOMBSTONE_DIGEST};
+
+/// What a state table says of one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StateRow {
+    /// The key's hash.
+    pub hash: u128,
+    /// The first half of the record's digest; zeros where the record is gone.
+    pub digest: [u8; 16],
+}
+
+impl StateRow {
+    /// Whether the record is gone.
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.digest == TOMBSTONE_DIGEST
+    }
+}
+
+/// The rows of a shard of some layers, older ones first, merged: one row a key, the newest layer's, in order of the
+/// hashes. Tombstones are among them.
+///
+/// # Errors
+/// `ObjectMissing` or `ObjectDamaged` if a state table cannot be read or is not there, `KeyMissing`, `Storage*`.
+pub async fn rows(reader: &mut PackReader, layers: &[Layer], shard: Shard) -> Result<Vec<StateRow>> {
+    let mut all: Vec<(StateRow, u32)> = Vec::new();
+    for (number, layer) in (0_u32..).zip(layers) {
+        let before = all.len() as u64;
+        for at in &layer.index {
+            let key = reader.key(at.object)?;
+            match reader.footer(at.object).await?.segments.get(at.segment as usize) {
+                Some(Segment::State(state)) => {
+                    let state = state.clone();
+                    table(reader, at.object, &state, shard, |row| all.push((row, number))).await?;
+                }
+                _ => {
+                    return Err(Error::damaged(key, format!("segment {} is no state table", at.segment)));
+                }
+            }
+        }
+        let expected: u64 = layer.segments.iter().map(|segment| segment.count).sum();
+        if shard.is_all() && all.len() as u64 - before != expected {
+            return Err(Error::new(
+                Code::ObjectMissing,
+                format!("a layer of backup {} has no whole state table", layer.backup),
+            )
+            .object(&layer.backup)
+            .hint("make a full backup"));
+        }
+    }
+    all.sort_unstable_by(|(a, newer_a), (b, newer_b)| a.hash.cmp(&b.hash).then(newer_b.cmp(newer_a)));
+    all.dedup_by_key(|(row, _)| row.hash);
+    Ok(all.into_iter().map(|(row, _)| row).collect())
+}
+
+/// The same without the records that are gone.
+///
+/// # Errors
+/// As [`rows`].
+pub async fn live_rows(reader: &mut PackReader, layers: &[Layer], shard: Shard) -> Result<Vec<StateRow>> {
+    let mut rows = rows(reader, layers, shard).await?;
+    rows.retain(|row| !row.is_tombstone());
+    Ok(rows)
+}
+
+async fn table(
+    reader: &mut PackReader,
+    object: u32,
+    state: &IndexSegment,
+    shard: Shard,
+    mut each: impl FnMut(StateRow),
+) -> Result<()> {
+    let fences = &state.index.fences;
+    for at in shard.blocks(fences.iter().map(|fence| fence.first.as_slice())) {
+        let number = state.index.first_block + u32::try_from(at).unwrap_or(u32::MAX);
+        let block = reader.block(object, number).await?;
+        let rows = block.chunks_exact(STATE_ROW_LEN);
+        if !rows.remainder().is_empty() || rows.len() != fences[at].count as usize {
+            return Err(Error::damaged(reader.key(object)?, "a state table is malformed"));
+        }
+        for row in rows {
+            let (mut hash, mut digest) = ([0_u8; 16], [0_u8; 16]);
+            hash.copy_from_slice(&row[..16]);
+            digest.copy_from_slice(&row[16..]);
+            let hash = u128::from_be_bytes(hash);
+            if shard.holds(hash) {
+                each(StateRow { hash, digest });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Finds the row of a hash among rows in order. Hashes are spread evenly, so the place is guessed and then corrected.
+#[must_use]
+pub fn position(rows: &[StateRow], hash: u128) -> Option<usize> {
+    let (mut low, mut high) = (0, rows.len());
+    // Each guess leaves about the square root of what was left; a few suffice, and halving ends it in any case.
+    for _ in 0..4 {
+        if high - low < 16 {
+            break;
+        }
+        let (first, last) = (rows[low].hash, rows[high - 1].hash);
+        if hash < first || hash > last {
+            return None;
+        }
+        let span = ((last - first) >> 64) as u64;
+        let ahead = ((hash - first) >> 64) as u64;
+        let guess = u128::from(ahead) * (high - low - 1) as u128 / u128::from(span.max(1));
+        let guess = (low + usize::try_from(guess).unwrap_or(0)).min(high - 1);
+        if rows[guess].hash <= hash { low = guess } else { high = guess }
+    }
+    rows[low..high].binary_search_by_key(&hash, |row| row.hash).ok().map(|at| low + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn positions_are_those_of_a_search(mut hashes: Vec<u128>, spread: bool, other: u128) {
+            if !spread {
+                hashes.iter_mut().for_each(|hash| *hash >>= 70);
+            }
+            hashes.sort_unstable();
+            hashes.dedup();
+            let rows: Vec<StateRow> =
+                hashes.iter().map(|hash| StateRow { hash: *hash, digest: [1; 16] }).collect();
+            for (at, hash) in hashes.iter().enumerate() {
+                prop_assert_eq!(position(&rows, *hash), Some(at));
+            }
+            prop_assert_eq!(position(&rows, other), hashes.binary_search(&other).ok());
+        }
+    }
+}
