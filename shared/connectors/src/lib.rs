@@ -3,7 +3,8 @@
 //! A source is asked for its streams, cuts each into ranges that workers read side by side, and reads a range into a
 //! sink until the sink has enough; then it hands back a cursor from which a later call goes on. A paged API returns
 //! after a page, a byte range after some bytes, a change feed after a batch: all fit. A target is prepared once,
-//! written by many workers, and finished or abandoned once. Every call may be repeated.
+//! written by many workers, and finished or abandoned once. Where an undo works, a resource is **live**: records are put
+//! back in place, each only if it still is what it should be. Every call may be repeated.
 
 mod aws;
 pub mod batch;
@@ -12,6 +13,7 @@ pub mod dynamodb;
 pub mod files;
 pub mod jsonl;
 pub mod keys;
+pub mod live;
 mod local_fs;
 pub mod open;
 pub mod s3;
@@ -23,6 +25,7 @@ pub mod target;
 pub use batch::{RecordBatch, RecordRef};
 pub use clients::{Clients, EnvironmentClients};
 pub use keys::KeyFinder;
+pub use live::{Live, Revert, Reverted, open_live};
 pub use open::{open_source, open_target};
 pub use source::{Cursor, Flow, RangeSink, RecordSink, Sizing, Source, SourceRange, TreeSink, Want};
 pub use spec::{Limits, SourceSpec, TargetSpec};

@@ -166,6 +166,18 @@ pub(crate) fn read_item(bytes: &[u8]) -> Result<Item> {
     })
 }
 
+/// Reads what [`write_key`] wrote: the key attributes, by their names.
+///
+/// # Errors
+/// `Internal` if it is no key of so many parts.
+pub(crate) fn read_key(bytes: &[u8], names: &[String]) -> Result<Item> {
+    let parts: Vec<Attribute> = serde_json::from_slice(bytes).unwrap_or_default();
+    if parts.len() != names.len() {
+        return Err(Error::new(Code::Internal, "a record's key is not one of its table"));
+    }
+    Ok(names.iter().cloned().zip(parts.into_iter().map(|part| part.0)).collect())
+}
+
 struct Attributes(Item);
 
 impl<'de> Deserialize<'de> for Attributes {

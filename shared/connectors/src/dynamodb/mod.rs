@@ -6,17 +6,22 @@
 //! hash before range: `[{"S":"a"},{"N":"5"}]`. The stream's schema is [`TableSchema`]. Auto scaling, alarms, resource
 //! policies, Kinesis destinations and replicas are not the table's own and are not kept.
 
+mod condition;
 mod describe;
 mod item;
 mod json;
+mod live;
 mod number;
 mod pace;
+mod present;
 mod schema;
 mod source;
+mod swap;
 mod table;
 mod target;
 mod write;
 
+pub use live::DynamoDbLive;
 pub use schema::{
     AttributeDefinition, CreateTable, Index, KeyElement, OnDemandThroughput, PointInTimeRecovery, Projection,
     SseSpecification, StreamSpecification, TableSchema, Throughput,

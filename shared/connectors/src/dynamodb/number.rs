@@ -87,7 +87,8 @@ pub(crate) fn same_item(left: &super::item::Item, right: &super::item::Item) -> 
         && left.iter().all(|(name, value)| right.get(name).is_some_and(|other| same_value(value, other)))
 }
 
-fn same_value(left: &AttributeValue, right: &AttributeValue) -> bool {
+/// Whether two values are the same, however their numbers are written and their sets are ordered.
+pub(crate) fn same_value(left: &AttributeValue, right: &AttributeValue) -> bool {
     match (left, right) {
         (AttributeValue::N(left), AttributeValue::N(right)) => same_number(left, right),
         (AttributeValue::Ns(left), AttributeValue::Ns(right)) => {

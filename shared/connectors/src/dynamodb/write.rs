@@ -2,33 +2,26 @@
 
 use super::item::{Item, read_item};
 use super::json::{Unfit, item_of_json};
-use super::number::{KeyValue, key_values, same_item};
+use super::number::{key_values, same_item};
+use super::present::{BATCH_READS, MOST_RETRIES, key_of};
 use super::schema::KeyPart;
 use super::target::{DynamoDbTarget, State};
 use crate::aws::Tell;
 use crate::batch::RecordBatch;
 use crate::target::{OnConflict, Written};
 use aws_sdk_dynamodb::types::{
-    ConsumedCapacity, KeysAndAttributes, PutRequest, ReturnConsumedCapacity,
-    ReturnValuesOnConditionCheckFailure, WriteRequest,
+    ConsumedCapacity, PutRequest, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, WriteRequest,
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
-use governor::Jitter;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::{RecordEncoding, StreamInfo, StreamKind};
-use std::collections::HashMap;
-use std::time::Duration;
 
-/// The API's bounds on a batch.
+/// The API's bound on a batch.
 const BATCH_WRITES: usize = 25;
-const BATCH_READS: usize = 100;
 /// A request may have 16 MB; items grow when they are written as JSON.
 const BATCH_BYTES: usize = 8 << 20;
 const BATCHES_AT_ONCE: usize = 8;
 const PUTS_AT_ONCE: usize = 16;
-/// How often in a row a batch may get nowhere.
-const MOST_RETRIES: u32 = 10;
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// An item and how many bytes it had in the backup.
 struct Incoming {
@@ -133,30 +126,15 @@ impl DynamoDbTarget {
                 return Ok(());
             }
             idle = if requests.len() < sent { 0 } else { idle + 1 };
-            self.back_off(idle).await?;
+            self.table.back_off(idle).await?;
         }
-    }
-
-    /// Waits before the next try, longer each time, never as long as another worker.
-    async fn back_off(&self, idle: u32) -> Result<()> {
-        if idle > MOST_RETRIES {
-            let what = &self.table.subject.what;
-            return Err(Error::new(
-                Code::TargetThrottled,
-                format!("{what} takes no more: {MOST_RETRIES} tries"),
-            )
-            .object(what.clone())
-            .hint("try again later, or raise the table's write capacity"));
-        }
-        let longest = self.table.delays.retry.saturating_mul(1 << idle.min(16)).min(LONGEST_RETRY);
-        tokio::time::sleep(Jitter::up_to(longest / 2) + longest / 2).await;
-        Ok(())
     }
 
     /// Writes up to a hundred items into a table that may hold others, as the policy for conflicts says.
     async fn reconcile(&self, state: &State, items: Vec<Incoming>) -> Result<Written> {
         let names: Vec<String> = state.key.iter().map(|part| part.name.clone()).collect();
-        let present = self.present(&names, &items).await?;
+        let keys = items.iter().map(|incoming| key_of(&incoming.item, &names)).collect();
+        let present = self.table.present(&names, keys, None).await?;
         let mut done = Written::default();
         let mut missing = Vec::new();
         for incoming in items {
@@ -197,45 +175,6 @@ impl DynamoDbTarget {
         }
         done.conflicts += 1;
         Ok(())
-    }
-
-    /// The items that the table holds under the keys of these.
-    async fn present(&self, names: &[String], items: &[Incoming]) -> Result<HashMap<Vec<KeyValue>, Item>> {
-        let key = |item: &Item| -> Item {
-            names.iter().filter_map(|name| Some((name.clone(), item.get(name)?.clone()))).collect()
-        };
-        let mut keys: Vec<Item> = items.iter().map(|incoming| key(&incoming.item)).collect();
-        let mut present = HashMap::new();
-        let mut idle = 0;
-        loop {
-            let asked = keys.len();
-            let wanted =
-                KeysAndAttributes::builder().set_keys(Some(keys.clone())).consistent_read(true).build();
-            let wanted = wanted.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-            match self.table.client.batch_get_item().request_items(&self.table.name, wanted).send().await {
-                Ok(mut answer) => {
-                    let found = answer.responses.as_mut().and_then(|all| all.remove(&self.table.name));
-                    for item in found.unwrap_or_default() {
-                        if let Some(key) = key_values(&item, names) {
-                            present.insert(key, item);
-                        }
-                    }
-                    let left = answer.unprocessed_keys.and_then(|mut all| all.remove(&self.table.name));
-                    keys = left.map(|left| left.keys).unwrap_or_default();
-                }
-                Err(error) => {
-                    let fault = self.table.subject.fault("read", Tell::NoValues, &error);
-                    if fault.code != Code::TargetThrottled || idle >= MOST_RETRIES {
-                        return Err(fault);
-                    }
-                }
-            }
-            if keys.is_empty() {
-                return Ok(present);
-            }
-            idle = if keys.len() < asked { 0 } else { idle + 1 };
-            self.back_off(idle).await?;
-        }
     }
 
     /// Writes an item unless somebody was faster.

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 /// Bytes that are read at a time.
 const PIECE: usize = 1 << 20;
 /// The longest line, in bytes.
-const LONGEST: usize = 64 << 20;
+pub(super) const LONGEST: usize = 64 << 20;
 
 /// The lines that start before `end`, some MiB of whole lines at a time.
 pub(super) struct Lines<'f> {

@@ -5,10 +5,13 @@
 
 mod key;
 mod lines;
+mod live;
 mod merge;
+mod replace;
 mod source;
 mod target;
 
 pub(crate) use key::{Found, KeyReader};
+pub use live::JsonlLive;
 pub use source::JsonlSource;
 pub use target::JsonlTarget;

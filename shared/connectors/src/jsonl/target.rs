@@ -279,7 +279,7 @@ fn folder(workshop: &Workshop) -> PathBuf {
 }
 
 /// The file of a stream: the one it was read from where that is known.
-fn file_name(stream: &StreamInfo) -> String {
+pub(super) fn file_name(stream: &StreamInfo) -> String {
     let known = stream.schema.get("file").and_then(serde_json::Value::as_str).and_then(plain_name);
     known.map_or_else(
         || {
