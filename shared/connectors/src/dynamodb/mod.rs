@@ -7,9 +7,9 @@
 //! policies, Kinesis destinations and replicas are not the table's own and are not kept.
 
 mod describe;
-mod item;
+pub(crate) mod item;
 mod json;
-mod number;
+pub(crate) mod number;
 mod pace;
 mod schema;
 mod source;

@@ -9,6 +9,6 @@ mod merge;
 mod source;
 mod target;
 
-pub(crate) use key::{Found, KeyReader};
+pub(crate) use key::{Found, KeyFault, KeyReader, array_index, parse_pointer};
 pub use source::JsonlSource;
 pub use target::JsonlTarget;
