@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn elements_are_cut_at_the_commas_between_them() {
         let found: Vec<_> = elements(" 1 , [2,3],{\"a,\":\"]\"} ,\"x\\\",y\"").collect();
-        assert_eq!(found, [(1, "1"), (5, "[2,3]"), (11, r#"{"a,":"]"}"#), (24, r#""x\",y""#)]);
+        assert_eq!(found, [(1, "1"), (5, "[2,3]"), (11, r#"{"a,":"]"}"#), (23, r#""x\",y""#)]);
         assert_eq!(elements(" \n ").count() + elements("").count(), 0);
     }
 

@@ -112,7 +112,12 @@ impl Document {
             digits.trim_matches('0').to_owned()
         };
         match &node.value {
-            Value::Float(value) => value.is_finite() && digits(&format!("{value:e}")) == digits(&written),
+            Value::Float(value) => {
+                // Job state keeps it as JSON, whose reader may miss the nearest double by one.
+                let kept = serde_json::to_string(value).and_then(|text| serde_json::from_str::<f64>(&text));
+                kept.is_ok_and(|kept| kept.to_bits() == value.to_bits())
+                    && digits(&format!("{value:e}")) == digits(&written)
+            }
             Value::Text(text) => {
                 let number = serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
                     && text.starts_with(|c: char| c == '-' || c.is_ascii_digit());

@@ -169,6 +169,7 @@ fn checks_values() {
         ("{kind: json, document: {a: [1e400]}}", "document"),
         ("{kind: json, document: {a: 1e-400}}", "document"),
         ("{kind: json, document: {a: .nan}}", "document"),
+        ("{kind: json, document: {a: 527637048.77938396}}", "document"),
         ("{kind: json, document: {a: 0.12345678901234567890123}}", "document"),
         ("{kind: json, document: {é: [x, {a: 123456789012345678901234567890}]}}", "document"),
         ("{kind: dynamodb, table: ''}", "table"),
