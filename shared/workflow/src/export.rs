@@ -144,8 +144,8 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn records(&self, out: &mut StagedObjects<'_>) -> Result<StagedStep> {
         let keys = self.services.vault.keys();
-        let writer =
-            RecordsWriter::new(keys, self.codec, KeyStorage::Derived, self.first, self.services.limits.runs)?;
+        let storage = key_storage(self.stream);
+        let writer = RecordsWriter::new(keys, self.codec, storage, self.first, self.services.limits.runs)?;
         let budget = self.services.limits.step_bytes;
         let mut sink = RecordExport { writer, out, budget, totals: Totals::default(), warnings: Vec::new() };
         let cursor = match self.source.read_records(self.stream, self.range, self.from, &mut sink).await {
@@ -179,6 +179,15 @@ impl Reading<'_> {
         sink.store().await?;
         let (next_sequence, totals, warnings) = (sink.writer.next_sequence(), sink.totals, sink.warnings);
         Ok(out.staged_step(cursor, next_sequence, totals, warnings))
+    }
+}
+
+/// Whether a stream's keys can be read from its records. Where they say nowhere, the keys are stored beside them.
+#[must_use]
+pub fn key_storage(stream: &StreamInfo) -> KeyStorage {
+    match &stream.shape {
+        StreamKind::Records { key, .. } if key.is_empty() => KeyStorage::Stored,
+        _ => KeyStorage::Derived,
     }
 }
 
