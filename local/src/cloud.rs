@@ -20,6 +20,7 @@ use holdfast_workflow::config::Resource;
 use holdfast_workflow::events::{
     BackupInput, Caught, Execution, FailEvent, RestoreRequest, VerifyAnswer, VerifyEvent,
 };
+use holdfast_workflow::undo::{self, UndoRequest};
 use holdfast_workflow::{Services, WorkLimits, fail, handler, restore, verify};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 const BACKUP: &str = include_str!("../../infra/statemachines/backup.asl.json");
 const RESTORE: &str = include_str!("../../infra/statemachines/restore.asl.json");
+const UNDO: &str = include_str!("../../infra/statemachines/undo.asl.json");
 /// The job table of a home.
 const JOB_TABLE: &str = "holdfast-jobs";
 
@@ -56,6 +58,7 @@ pub struct Cloud {
     interpreter: Interpreter,
     backup: StateMachine,
     restore: StateMachine,
+    undo: StateMachine,
     journal: Journal,
     ids: Arc<dyn Ids>,
     tables: EmbeddedDynamoDb,
@@ -109,6 +112,7 @@ impl Cloud {
             interpreter: Interpreter::new(ports, limits),
             backup: StateMachine::load("backup", BACKUP, &substitutions())?,
             restore: StateMachine::load("restore", RESTORE, &substitutions())?,
+            undo: StateMachine::load("undo", UNDO, &substitutions())?,
             ids,
             tables,
         };
@@ -165,6 +169,16 @@ impl Cloud {
         restore::dry_run(&self.services, id, request).await?;
         restore::request(&self.services, id, request).await?;
         self.run(&self.restore, id, json!({ "restore": id })).await
+    }
+
+    /// Takes writes back under an id of [`Cloud::new_id`], and returns the job as it ended. `keys` are the only records
+    /// that are meant, as an operator types them.
+    ///
+    /// # Errors
+    /// Why the undo did not complete.
+    pub async fn run_undo(&self, id: &str, request: &UndoRequest, keys: Option<&[String]>) -> Result<Job> {
+        undo::request(&self.services, id, request, keys).await?;
+        self.run(&self.undo, id, json!({ "undo": id })).await
     }
 
     /// Verifies a backup to the end.

@@ -28,6 +28,7 @@ pub fn substitutions() -> BTreeMap<String, String> {
         ("VerifyFunctionArn", "verify"),
         ("RestoreFunctionArn", "restore"),
         ("FailFunctionArn", "fail"),
+        ("UndoFunctionArn", "undo"),
         ("NotificationTopicArn", TOPIC),
     ];
     functions.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
@@ -64,6 +65,7 @@ impl Functions {
             "verify" => holdfast_verify::handle(services, event).await,
             "restore" => holdfast_restore::handle(services, event).await,
             "fail" => holdfast_fail::handle(services, event).await,
+            "undo" => holdfast_undo::handle(services, event).await,
             other => Err(Error::new(Code::Internal, format!("no function is named {other:?}"))),
         }
     }

@@ -49,6 +49,7 @@ const RETRYABLE: &[(&str, &[&[Code]])] = &[
     ("${VerifyFunctionArn}", &[]),
     ("${RestoreFunctionArn}", &[TARGET]),
     ("${FailFunctionArn}", &[TARGET]),
+    ("${UndoFunctionArn}", &[TARGET, STAGING]),
 ];
 
 struct Machine {

@@ -230,6 +230,43 @@ pub enum RestoreEvent {
     Finish(JobEvent),
 }
 
+/// What an undo is started with: a job that was made before. What it is to take back stands in job state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndoInput {
+    /// The id of an undo that is pending.
+    pub undo: String,
+}
+
+/// One step of an undo: the state machine says which.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "lowercase")]
+pub enum UndoEvent {
+    /// Finds the window and stages it in pieces.
+    Plan {
+        /// What the execution was started with.
+        input: UndoInput,
+        /// The execution.
+        #[serde(flatten)]
+        execution: Execution,
+    },
+    /// Puts the next piece back.
+    Apply(JobEvent),
+    /// Compares the next piece with what it should be.
+    Prove(JobEvent),
+    /// Completes the undo.
+    Finish(JobEvent),
+}
+
+/// What a step of an undo answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoAnswer {
+    /// The job's id.
+    pub job: String,
+    /// Whether the same step has more to do.
+    pub more: bool,
+}
+
 /// Tells `fail` that an execution came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailEvent {

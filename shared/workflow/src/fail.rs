@@ -1,10 +1,11 @@
 //! Ends a job that came to nothing: its status, its staging, its target.
 
 use crate::commit;
-use crate::events::{Caught, FailAnswer, FailEvent, JobEvent, RestoreInput};
+use crate::events::{Caught, FailAnswer, FailEvent, JobEvent, RestoreInput, UndoInput};
 use crate::restore;
 use crate::services::Services;
 use crate::staging;
+use crate::undo;
 use holdfast_common::jobs::{Job, JobChange, JobError, JobKind, Status};
 use holdfast_vault::error::{Class, Code, Result};
 use serde_json::Value;
@@ -88,6 +89,9 @@ async fn end(services: &Services, job: Job, error: &JobError) -> Result<Job> {
 /// # Errors
 /// What staging, state or the target give.
 pub async fn clean(services: &Services, job: &Job) -> Result<()> {
+    if job.kind == JobKind::Undo {
+        undo::abandon(services, job).await?;
+    }
     staging::clear(services, &job.id).await?;
     if job.kind == JobKind::Restore {
         restore::abandon(services, job).await?;
@@ -98,6 +102,9 @@ pub async fn clean(services: &Services, job: &Job) -> Result<()> {
 fn job_id(event: &FailEvent) -> Result<String> {
     if let Ok(RestoreInput::Job { restore }) = serde_json::from_value(event.input.clone()) {
         return Ok(restore);
+    }
+    if let Ok(UndoInput { undo }) = serde_json::from_value(event.input.clone()) {
+        return Ok(undo);
     }
     event.execution.job_id()
 }

@@ -10,10 +10,12 @@ pub mod events;
 pub mod export;
 pub mod fail;
 pub mod handler;
+pub mod history;
 pub mod plan;
 pub mod restore;
 pub mod services;
 pub mod staging;
+pub mod undo;
 pub mod upload;
 pub mod verify;
 

@@ -155,7 +155,7 @@ impl JobStore {
 }
 
 pub(super) fn unknown(id: &str) -> Error {
-    Error::new(Code::JobUnknown, format!("no backup or restore has the id {id:?}"))
+    Error::new(Code::JobUnknown, format!("no backup, restore or undo has the id {id:?}"))
         .object(id)
         .hint("`holdfast backups` lists the backups and their ids")
 }

@@ -15,6 +15,8 @@ pub enum JobKind {
     Backup,
     /// Writes from the vault into a target.
     Restore,
+    /// Takes writes back, in the resource itself.
+    Undo,
 }
 
 impl JobKind {
@@ -24,6 +26,7 @@ impl JobKind {
         match self {
             Self::Backup => "backup",
             Self::Restore => "restore",
+            Self::Undo => "undo",
         }
     }
 }
@@ -210,12 +213,12 @@ pub struct Verified {
     pub warnings: u64,
 }
 
-/// One backup or one restore.
+/// One backup, one restore or one undo.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// A ULID, unique over both kinds.
+    /// A ULID, unique over all kinds.
     pub id: String,
-    /// Backup or restore.
+    /// Backup, restore or undo.
     pub kind: JobKind,
     /// The resource that is backed up, or that the restored backup is of.
     pub resource: String,

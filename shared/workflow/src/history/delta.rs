@@ -1,0 +1,41 @@
+//! What a backup changed.
+
+use super::window::Window;
+use crate::services::Services;
+use holdfast_common::jobs::{JobKind, Status};
+use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::format::manifest::Manifest;
+
+/// What a backup changed against the backup that it was built on; one that was built on none, against the completed
+/// backup before it. Against nothing, where there is none: then all its records were added.
+///
+/// # Errors
+/// `JobUnknown` if the vault holds no such backup, `InvalidInput` if it has no records, or what the vault gives.
+pub async fn delta(services: &Services, backup: &str) -> Result<Window> {
+    let manifest = services.vault.manifest(backup).await.map_err(|error| match error.code {
+        Code::ObjectMissing => Error::new(Code::JobUnknown, format!("the vault holds no backup {backup:?}"))
+            .object(backup)
+            .hint("see `holdfast backups`"),
+        _ => error,
+    })?;
+    let base = match &manifest.base {
+        Some(base) => Some(base.clone()),
+        None => earlier(services, &manifest).await?,
+    };
+    match base {
+        Some(base) => Window::of_backups(Some(&services.vault.manifest(&base).await?), &manifest),
+        None => Window::of_backups(None, &manifest),
+    }
+}
+
+/// The completed backup of the same resource before this one.
+async fn earlier(services: &Services, manifest: &Manifest) -> Result<Option<String>> {
+    let mut pages = services.jobs.jobs(JobKind::Backup, Some(&manifest.resource));
+    while let Some(page) = pages.next().await? {
+        let found = page.into_iter().find(|job| job.status == Status::Completed && job.id < manifest.id);
+        if let Some(job) = found {
+            return Ok(Some(job.id));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,107 @@
+//! Takes a window of writes back, in place: plan, apply, prove, finish.
+//!
+//! The plan keeps the window, sealed, in pieces in staging. Each piece is put back once in effect, however often its
+//! step runs: what stood before is noted first, what was written goes into the vault. In the end the records are read
+//! again and compared with what they should be.
+
+mod abandon;
+mod apply;
+mod dry_run;
+mod model;
+mod piece;
+mod plan;
+mod prove;
+mod record;
+
+pub use dry_run::{DryRun, dry_run};
+pub use model::{Conflict, UndoCounts, UndoDetail, UndoOf, UndoPlan, UndoRequest};
+pub use record::conflicts;
+
+pub(crate) use abandon::abandon;
+
+use crate::config::Resource;
+use crate::events::{UndoAnswer, UndoEvent};
+use crate::history::Choice;
+use crate::plan::value;
+use crate::services::Services;
+use holdfast_common::jobs::{Job, JobKind, Status};
+use holdfast_connectors::{Live, open_live};
+use holdfast_vault::error::{Code, Error, Result};
+
+/// Carries out one step of an undo.
+///
+/// # Errors
+/// `JobUnknown`, `TargetConflict` if the policy is to fail or the proof fails, `Target*`, `Object*`, `Cancelled`, or
+/// what state and storage give.
+pub async fn undo(services: &Services, event: &UndoEvent) -> Result<UndoAnswer> {
+    match event {
+        UndoEvent::Plan { input, .. } => plan::plan(services, &input.undo).await,
+        UndoEvent::Apply(event) => apply::apply(services, &event.job).await,
+        UndoEvent::Prove(event) => prove::prove(services, &event.job).await,
+        UndoEvent::Finish(event) => prove::finish(services, &event.job).await,
+    }
+}
+
+/// Makes the job of an undo, pending, so that an execution can be started with its id alone. `keys` are the only
+/// records that are meant, as an operator types them.
+///
+/// # Errors
+/// `InvalidInput` if the window or the resource is not one that can be undone, `JobUnknown` if there is no such undo to
+/// be taken back, or what state and staging give.
+pub async fn request(
+    services: &Services,
+    id: &str,
+    request: &UndoRequest,
+    keys: Option<&[String]>,
+) -> Result<Job> {
+    let resource = check(services, request).await?;
+    if let Some(keys) = keys {
+        piece::keep_keys(services, id, keys).await?;
+    }
+    let detail = UndoDetail::new(request.clone(), keys.is_some());
+    let job = Job::new(id, JobKind::Undo, &resource, services.clock.now(), value(&detail)?);
+    services.jobs.create_job(&job).await
+}
+
+/// The resource's name, if an undo can work in it.
+async fn check(services: &Services, request: &UndoRequest) -> Result<String> {
+    let resource = match &request.of {
+        UndoOf::Window { asked, .. } => asked.resource.clone(),
+        UndoOf::Undo(id) => record::about(services, id).await?.resource,
+    };
+    live(services, &resource).await?;
+    if let UndoOf::Window { asked, .. } = &request.of {
+        crate::history::window(services, asked).await?;
+    }
+    Ok(resource)
+}
+
+/// The resource itself, to be written into.
+async fn live(services: &Services, resource: &str) -> Result<Box<dyn Live>> {
+    let document = services.jobs.resource(resource).await?;
+    let resource: Resource = serde_json::from_value(document)
+        .map_err(|e| Error::new(Code::Internal, format!("resource {resource:?} is unreadable: {e}")))?;
+    open_live(&resource.source, resource.policy.limits, services.clients.as_ref()).await
+}
+
+/// The job of an undo that is at work, and what it keeps.
+async fn running(services: &Services, id: &str) -> Result<(Job, UndoDetail, UndoPlan)> {
+    let job = services.jobs.job(id).await?;
+    if job.status != Status::Running {
+        return Err(Error::new(Code::Cancelled, format!("undo {id} is {}", job.status)).object(id));
+    }
+    let detail: UndoDetail = crate::plan::detail(&job)?;
+    let plan = detail.plan.clone();
+    let plan = plan.ok_or_else(|| Error::new(Code::Internal, format!("undo {id} was not planned")))?;
+    Ok((job, detail, plan))
+}
+
+/// What of a window is meant.
+async fn choice(services: &Services, id: &str, detail: &UndoDetail) -> Result<Choice> {
+    let filter = match &detail.request.of {
+        UndoOf::Window { filter, .. } => filter.clone(),
+        UndoOf::Undo(_) => holdfast_connectors::RecordFilter::default(),
+    };
+    let keys = if detail.listed { Some(piece::kept_keys(services, id).await?) } else { None };
+    Ok(Choice { filter, keys })
+}
