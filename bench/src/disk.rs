@@ -21,7 +21,7 @@ pub(crate) fn bytes_below(directory: &Path) -> Result<u64> {
     Ok(sum)
 }
 
-/// The size of each directory directly below a directory, by name, in bytes.
+/// The size of each directory directly below a directory that is no hidden one, by name, in bytes.
 ///
 /// # Errors
 /// What keeps it from being looked at.
@@ -30,8 +30,9 @@ pub(crate) fn parts(directory: &Path) -> Result<Vec<(String, u64)>> {
     let mut parts = Vec::new();
     for entry in fs::read_dir(directory).map_err(|e| look(&e))? {
         let entry = entry.map_err(|e| look(&e))?;
-        if entry.path().is_dir() {
-            parts.push((entry.file_name().to_string_lossy().into_owned(), bytes_below(&entry.path())?));
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') && entry.path().is_dir() {
+            parts.push((name, bytes_below(&entry.path())?));
         }
     }
     parts.sort();

@@ -49,25 +49,32 @@ impl Products {
         Ok(Self { client: cloud.tables(), words: Words::new(), _cloud: cloud })
     }
 
-    /// Makes the table, with a stream of old and new images.
+    /// Makes the table.
     pub(super) async fn create(&self) -> Result<()> {
         let unsound = |e| internal(format!("the table cannot be described: {e}"));
         let attribute =
             AttributeDefinition::builder().attribute_name(KEY).attribute_type(ScalarAttributeType::S);
         let key = KeySchemaElement::builder().attribute_name(KEY).key_type(KeyType::Hash);
-        let images = StreamViewType::NewAndOldImages;
-        let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(images);
         self.client
             .create_table()
             .table_name(TABLE)
             .billing_mode(BillingMode::PayPerRequest)
             .attribute_definitions(attribute.build().map_err(unsound)?)
             .key_schema(key.build().map_err(unsound)?)
-            .stream_specification(stream.build().map_err(unsound)?)
             .send()
             .await
             .map_err(|e| unavailable("create", &DisplayErrorContext(&e)))?;
         Ok(())
+    }
+
+    /// Gives the table a stream of old and new images. The embedded database looks through a table's whole stream at every
+    /// write, so that a table is filled before it has one.
+    pub(super) async fn stream(&self) -> Result<()> {
+        let images = StreamViewType::NewAndOldImages;
+        let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(images).build();
+        let stream = stream.map_err(|e| internal(format!("the stream cannot be described: {e}")))?;
+        let set = self.client.update_table().table_name(TABLE).stream_specification(stream).send().await;
+        set.map(|_| ()).map_err(|e| unavailable("give a stream to", &DisplayErrorContext(&e)))
     }
 
     /// Writes the products of these numbers as a writer does.
@@ -143,4 +150,22 @@ fn unavailable(doing: &str, why: &impl std::fmt::Display) -> Error {
     )
     .object(TABLE)
     .hint("check that there is room in the directory, or name another one with --dir DIR")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_writer_did_is_found() {
+        let home = tempfile::tempdir().unwrap();
+        let products = Products::open(home.path()).await.unwrap();
+        products.create().await.unwrap();
+        products.write(Writer::Shop, 0..60).await.unwrap();
+        products.stream().await.unwrap();
+        assert_eq!(products.differences(60, |_| Writer::Shop).await.unwrap(), 0);
+        products.write(Writer::Bad, 10..37).await.unwrap();
+        products.write(Writer::Customer, 60..61).await.unwrap();
+        assert_eq!(products.differences(60, |_| Writer::Shop).await.unwrap(), 28);
+    }
 }

@@ -101,6 +101,7 @@ impl Incident {
         let products = Products::open(holdfast.home()).await?;
         products.create().await?;
         products.write(Writer::Shop, 0..items).await?;
+        products.stream().await?;
         drop(products);
         holdfast.apply(&json!({
             "name": TABLE,
