@@ -221,11 +221,11 @@ impl<'a> Chain<'a> {
         let Some(id) = self.backups.get(crate::data::draw::index(day)) else {
             return Err(internal(format!("there is no backup of day {day}")));
         };
-        let shelf = SHELVES[crate::data::draw::index(of.file)];
-        let key = serde_json::json!([record::id(of, shelf.kind)]).to_string();
+        let place = SHELVES[crate::data::draw::index(of.file)];
+        let key = serde_json::json!([record::id(of, place.kind)]).to_string();
         let mut chosen = vec!["--key", &key];
         if stream {
-            chosen.extend(["--stream", shelf.name]);
+            chosen.extend(["--stream", place.name]);
         }
         let target = self.holdfast.home().with_extension("record");
         let done = shop::restore(&self.holdfast, id, &target, &chosen)?;
@@ -238,16 +238,16 @@ impl<'a> Chain<'a> {
 
     /// Compares a restored record with what it was, and removes it.
     fn check_record(&self, day: u64, of: Identity, target: &Path) -> Result<()> {
-        let shelf = SHELVES[crate::data::draw::index(of.file)];
+        let place = SHELVES[crate::data::draw::index(of.file)];
         let mut wanted = String::new();
-        record::write(shelf.kind, of, &self.words, &mut wanted)
+        record::write(place.kind, of, &self.words, &mut wanted)
             .map_err(|e| internal(format!("a record cannot be made: {e}")))?;
-        let path = target.join(shelf.file_name());
+        let path = target.join(place.file_name());
         let found = fs::read_to_string(&path).map_err(|e| failed("read", &path, &e))?;
         if found != wanted {
             return Err(shop::wrong(format!(
                 "a record of {} as of day {day} is not what it was",
-                shelf.name
+                place.name
             )));
         }
         shop::remove(target)

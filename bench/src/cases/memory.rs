@@ -13,7 +13,7 @@ use holdfast_vault::error::Result;
 /// The number of records that the goal is for.
 const MANY: u64 = 10_000_000;
 /// Less memory than this, in bytes.
-const MEMORY: f64 = (512_u64 << 20) as f64;
+const MEMORY: f64 = 512.0 * 1_048_576.0;
 /// The disk that one record takes, in bytes: about 1,080 in the source and in the file that takes its place, 400 in the
 /// vault and as many in staging, and something to spare.
 const ROOM: u64 = 2_500;

@@ -225,9 +225,9 @@ impl fmt::Display for Cents {
 
 fn uuid(draw: &mut Draw) -> String {
     let (first, second) = (draw.bits(), draw.bits());
-    let (a, b, c) = (first >> 32, first >> 16 & 0xffff, first & 0xfff);
-    let (d, e) = (second >> 50 | 0x8000, second & 0xffff_ffff_ffff);
-    format!("{a:08x}-{b:04x}-4{c:03x}-{d:04x}-{e:012x}")
+    let (low, mid, high) = (first >> 32, first >> 16 & 0xffff, first & 0xfff);
+    let (variant, node) = (second >> 50 | 0x8000, second & 0xffff_ffff_ffff);
+    format!("{low:08x}-{mid:04x}-4{high:03x}-{variant:04x}-{node:012x}")
 }
 
 fn address(draw: &mut Draw, words: &Words, out: &mut String) -> fmt::Result {

@@ -97,12 +97,11 @@ impl Fate {
 impl Edition {
     const fn fate(self, file: u64, ordinal: u64) -> Fate {
         match self {
-            Self::V1 => Fate::Stays,
             Self::V2 => Fate::on_day(1, file, ordinal),
-            Self::V2c if hash(88 + file, ordinal / 1000, 1) % 100 == 0 => {
+            Self::V2c if hash(88 + file, ordinal / 1000, 1).is_multiple_of(100) => {
                 Fate::of_lot(hash(99 + file, ordinal, 2) % 4 * 250)
             }
-            Self::V2c => Fate::Stays,
+            Self::V1 | Self::V2c => Fate::Stays,
         }
     }
 }

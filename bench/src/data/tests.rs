@@ -40,13 +40,17 @@ impl Digests {
     /// One digest of all paths and contents, in the order of the paths.
     fn whole(mut self) -> String {
         self.each.sort();
-        let lines: String = self.each.iter().map(|(path, digest)| format!("{digest}  ./{path}\n")).collect();
+        let mut lines = String::new();
+        for (path, digest) in &self.each {
+            lines.extend([digest, "  ./", path, "\n"]);
+        }
         hex(&Sha256::digest(lines))
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn of_records(edition: records::Edition, mib: u64) -> Digests {
