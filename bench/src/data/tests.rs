@@ -42,7 +42,7 @@ impl Digests {
         self.each.sort();
         let mut lines = String::new();
         for (path, digest) in &self.each {
-            lines.extend([digest, "  ./", path, "\n"]);
+            lines.extend([digest.as_str(), "  ./", path.as_str(), "\n"]);
         }
         hex(&Sha256::digest(lines))
     }
