@@ -33,7 +33,11 @@ pub(crate) struct Args {
     #[arg(value_name = "ID")]
     id: String,
     /// Where to: a directory, a table or a bucket
-    #[arg(long, value_name = "TARGET", help = "files:DIR, jsonl:DIR, dynamodb:TABLE or s3://BUCKET/PREFIX")]
+    #[arg(
+        long,
+        value_name = "TARGET",
+        help = "files:DIR, jsonl:DIR, json:FILE, dynamodb:TABLE or s3://BUCKET/PREFIX"
+    )]
     to: String,
     /// Only this stream; may be given several times
     #[arg(long = "stream", value_name = "STREAM")]
@@ -106,7 +110,7 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
 /// The target, with its directory meant from here: the backup may be restored by another process, elsewhere.
 fn target(args: &Args) -> Result<TargetSpec> {
     let mut target = TargetSpec::parse(&args.to, args.endpoint.clone(), args.region.clone())?;
-    if let TargetSpec::Files { path } | TargetSpec::Jsonl { path } = &mut target {
+    if let TargetSpec::Files { path } | TargetSpec::Jsonl { path } | TargetSpec::Json { path } = &mut target {
         for (option, given) in [("--endpoint", &args.endpoint), ("--region", &args.region)] {
             if given.is_some() {
                 return Err(Error::new(
@@ -114,12 +118,11 @@ fn target(args: &Args) -> Result<TargetSpec> {
                     format!("{option} does not go with --to {}", args.to),
                 )
                 .object(option)
-                .hint(format!("leave {option} out: a directory has none")));
+                .hint(format!("leave {option} out: a path has none")));
             }
         }
         *path = std::path::absolute(&*path).map_err(|e| {
-            Error::new(Code::InvalidInput, format!("--to {:?} names no directory: {e}", args.to))
-                .object("--to")
+            Error::new(Code::InvalidInput, format!("--to {:?} names no path: {e}", args.to)).object("--to")
         })?;
     }
     Ok(target)

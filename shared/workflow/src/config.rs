@@ -180,7 +180,10 @@ pub fn parse(text: &str, file: &str, base: &Path) -> Result<Vec<Resource>> {
     let mut resources = document.decode::<ResourcesFile>()?.resources;
     rules::check(&document, &resources)?;
     for resource in &mut resources {
-        if let SourceSpec::Files { path } | SourceSpec::Jsonl { path, .. } = &mut resource.source {
+        if let SourceSpec::Files { path }
+        | SourceSpec::Jsonl { path, .. }
+        | SourceSpec::Json { path: Some(path), .. } = &mut resource.source
+        {
             *path = base.join(&*path);
         }
     }

@@ -145,15 +145,6 @@ pub(crate) fn codec(name: CodecName) -> Codec {
     }
 }
 
-/// Where the keys of a stream's records stand: beside the values where they cannot be read from them.
-#[must_use]
-pub(crate) fn key_storage(stream: &StreamInfo) -> KeyStorage {
-    match &stream.shape {
-        StreamKind::Records { key, .. } if key.is_empty() => KeyStorage::Stored,
-        _ => KeyStorage::Derived,
-    }
-}
-
 async fn export_step(
     services: &Services,
     task: &Task,
@@ -288,6 +279,15 @@ impl Reading<'_> {
         sink.store().await?;
         let (next_sequence, totals, warnings) = (sink.writer.next_sequence(), sink.totals, sink.warnings);
         Ok(out.exported(cursor, next_sequence, totals, warnings, None))
+    }
+}
+
+/// Whether a stream's keys can be read from its records. Where they say nowhere, the keys are stored beside them.
+#[must_use]
+pub fn key_storage(stream: &StreamInfo) -> KeyStorage {
+    match &stream.shape {
+        StreamKind::Records { key, .. } if key.is_empty() => KeyStorage::Stored,
+        _ => KeyStorage::Derived,
     }
 }
 

@@ -208,8 +208,7 @@ impl Writing<'_> {
             let block = records::block(&mut self.reader, segment, &run, at).await?;
             let mut found = false;
             block.each(|stored, value| {
-                let own = if run.stored_keys { stored.to_vec() } else { finder.key(value)? };
-                if own == key {
+                if finder.key_beside(stored, value)?.as_ref() == key {
                     batch.push(stored, value, 0);
                     found = true;
                 }
