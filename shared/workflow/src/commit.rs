@@ -82,6 +82,7 @@ async fn write(services: &Services, job: &Job) -> Result<Manifest> {
             .as_ref()
             .map_or_else(|| services.vault.keys().newest_version(), |base| base.name_key_version),
         objects: joined.objects,
+        own_objects: base.as_ref().map(|_| u32::try_from(left.objects.len()).unwrap_or(u32::MAX)),
         streams: joined.streams,
         warnings: few(warnings(&detail, &planned)),
     });

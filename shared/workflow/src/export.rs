@@ -257,12 +257,10 @@ impl Reading<'_> {
         for place in places {
             told.push(match place {
                 None => format!("another record of stream {}", self.stream.name),
-                Some(place) => {
-                    match self.source.describe_origin(self.stream, self.range, place).await {
-                        Ok(at) => at,
-                        Err(error) => return error,
-                    }
-                }
+                Some(place) => match self.source.describe_origin(self.stream, self.range, place).await {
+                    Ok(at) => at,
+                    Err(error) => return error,
+                },
             });
         }
         duplicate_key(&self.stream.name, &told[0], &told[1])

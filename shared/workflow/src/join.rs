@@ -139,7 +139,8 @@ pub(crate) async fn step(
     let base = detail.base.as_ref().ok_or_else(unplanned)?;
     let base = Arc::new(services.vault.manifest(base).await?);
     let info = detail.streams.get(order.stream as usize).ok_or_else(unplanned)?;
-    let joining = Joining { services, job: &job.id, detail: &detail, base: &base, number: order.stream, info };
+    let joining =
+        Joining { services, job: &job.id, detail: &detail, base: &base, number: order.stream, info };
     let first = Origin { stream: order.stream, task: task.task, sequence: 0 };
     let mut writer = RecordsWriter::with(
         services.vault.keys(),

@@ -159,8 +159,7 @@ async fn build_on(
         }
         base::Base::Backup(manifest) => {
             let compaction = detail.resource.policy.compaction;
-            detail.plans =
-                base::ways(services, &manifest, &detail.streams, compaction, &mut detail.warnings);
+            detail.plans = base::ways(services, &manifest, &detail.streams, compaction, &mut detail.warnings);
             detail.base = Some(manifest.id.clone());
             Ok(asked)
         }

@@ -1,7 +1,7 @@
 //! What a step of a task puts into staging.
 
-use super::seen::Seen;
 use super::StagedStep;
+use super::seen::Seen;
 use crate::services::Services;
 use crate::staging;
 use bytes::Bytes;

@@ -40,11 +40,7 @@ pub(super) async fn compact(
 }
 
 /// The hashes of the shard's records that are gone.
-async fn gone(
-    joining: &Joining<'_>,
-    shard: Shard,
-    left: &[crate::upload::Registered],
-) -> Result<Vec<u128>> {
+async fn gone(joining: &Joining<'_>, shard: Shard, left: &[crate::upload::Registered]) -> Result<Vec<u128>> {
     let mut reader = PackReader::new(&joining.services.vault, joining.base, Fetch::Blocks);
     let rows = state::live_rows(&mut reader, &joining.base_stream()?.layers, Shard::ALL).await?;
     let seen = joining.seen(&rows, left).await?;

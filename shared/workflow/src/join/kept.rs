@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use holdfast_vault::error::{Code, Result};
 use holdfast_vault::format::footer::Segment;
-use holdfast_vault::format::manifest::{Layer, LayerKind, Manifest, SegmentRef, StoredObject, StreamManifest};
+use holdfast_vault::format::manifest::{
+    Layer, LayerKind, Manifest, SegmentRef, StoredObject, StreamManifest,
+};
 use holdfast_vault::read::Vault;
 use holdfast_vault::storage::{ByteRange, Listing, ObjectInfo, PartSum, Put, Storage};
 use std::sync::Arc;
