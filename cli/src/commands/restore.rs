@@ -102,7 +102,7 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     }
     let work = Box::pin(cloud.run_restore(&id, &request));
     let job = attend(global, &cloud, &id, &format!("restoring {}", request.backup), work).await?;
-    let restored = Restored::new(&job, &request)?;
+    let restored = Restored::new(&job, &request, cloud.vault_reads())?;
     let missed = restored.warnings.iter().any(|warning| warning.code == "KeyNotFound");
     Outcome::new(&restored, global.json, Exit::differences(missed))
 }
@@ -139,6 +139,8 @@ struct Restored {
     bytes: u64,
     conflicts: u64,
     warnings: Vec<Warning>,
+    /// How often the vault was read from: whole objects or ranges of them.
+    vault_reads: u64,
     #[serde(skip)]
     took: String,
     #[serde(skip)]
@@ -146,7 +148,7 @@ struct Restored {
 }
 
 impl Restored {
-    fn new(job: &Job, request: &RestoreRequest) -> Result<Self> {
+    fn new(job: &Job, request: &RestoreRequest, vault_reads: u64) -> Result<Self> {
         let (backup, target, _, written) = restore::asked(job)?;
         Ok(Self {
             id: job.id.clone(),
@@ -158,6 +160,7 @@ impl Restored {
             bytes: job.totals.bytes,
             conflicts: written.conflicts,
             warnings: job.warnings.clone(),
+            vault_reads,
             took: took(job, job.created_at)
                 .map_or_else(String::new, |took| format!(" in {}", duration(took))),
             kept: request.on_conflict == OnConflict::Skip,

@@ -141,7 +141,7 @@ fn keys(stream: &StreamInfo) -> &[String] {
 async fn collections_are_streams_keyed_by_id_or_by_position() {
     let scene = Scene::new();
     let source = scene.file(
-        " { \"orders\" : [ {\"id\": 2, \"n\": 1.0 } , {\"b\":\"\\u00e9 ,]\",\"id\":\"x\"}\n],\n\"tags\": [ \"a\", null, {\"id\":1} ],
+        " { \"orders\" : [ {\"id\": 2, \"n\": 1.0 } , {\"b\":\"\\u00e9 ,]\",\"id\":\"x\"}\n],\n\"tags\": [ \"a\", null, {\"id\":1}, 1e400 ],
         \"none\": [ ], \"shop\": {\"id\": 5, \"n\" : 1e400}, \"version\": 12345678901234567890123 } ",
     );
     let streams = source.streams().await.unwrap();
@@ -171,7 +171,7 @@ async fn collections_are_streams_keyed_by_id_or_by_position() {
         );
         assert_eq!(
             read(&source, &streams[1], bytes).await,
-            own(&[("[0]", r#""a""#), ("[1]", "null"), ("[2]", r#"{"id":1}"#)])
+            own(&[("[0]", r#""a""#), ("[1]", "null"), ("[2]", r#"{"id":1}"#), ("[3]", "1e400")])
         );
         assert_eq!(read(&source, &streams[2], bytes).await, own(&[]));
         assert_eq!(read(&source, &streams[3], bytes).await, own(&[("[0]", r#"{"id":5,"n":1e400}"#)]));

@@ -11,6 +11,7 @@ pub mod export;
 pub mod fail;
 pub mod handler;
 pub mod history;
+pub mod join;
 pub mod plan;
 pub mod restore;
 pub mod services;

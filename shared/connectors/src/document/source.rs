@@ -195,6 +195,9 @@ impl DocumentSource {
     fn is_keyed(&self, name: &str, array: &str) -> Result<bool> {
         let (mut found, mut key) = (Found::default(), Vec::new());
         for (number, (_, element)) in (0_u64..).zip(elements(inner(array))) {
+            if !element.starts_with('{') {
+                return Ok(false);
+            }
             key.clear();
             match self.id.read(element, &mut found, &mut key) {
                 Ok(()) => {}

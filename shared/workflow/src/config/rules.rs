@@ -160,6 +160,11 @@ fn check_policy(policy: &Policy) -> Checked {
         policy.retention_days,
         "give 1 day or more, or leave the field out to keep all",
     )?;
+    above_zero(
+        "compaction.layers",
+        Some(policy.compaction.layers),
+        "give 1 or more, or leave the field out",
+    )?;
     let unlimited = "give 1 or more, or leave the field out for no limit";
     let limits = &policy.limits;
     above_zero("limits.read_units_per_second", limits.read_units_per_second, unlimited)?;

@@ -166,12 +166,8 @@ fn checks_values() {
         ("{kind: json, document: {}}", "document"),
         ("{kind: json, path: ''}", "path"),
         ("{kind: json, path: x, document: {a: 1}}", "path"),
-        ("{kind: json, document: {a: [1e400]}}", "document"),
-        ("{kind: json, document: {a: 1e-400}}", "document"),
-        ("{kind: json, document: {a: .nan}}", "document"),
         ("{kind: json, document: {a: 527637048.77938396}}", "document"),
         ("{kind: json, document: {a: 0.12345678901234567890123}}", "document"),
-        ("{kind: json, document: {é: [x, {a: 123456789012345678901234567890}]}}", "document"),
         ("{kind: dynamodb, table: ''}", "table"),
         ("{kind: dynamodb, table: t, endpoint: localhost}", "endpoint"),
         ("{kind: s3, bucket: b, endpoint: embedded}", "endpoint"),
@@ -180,6 +176,11 @@ fn checks_values() {
         let error = with("a", source, "{}");
         assert_eq!(error.object, Some(format!("resources[0].source.{field}")), "{source}");
         assert!(error.hint.is_some());
+    }
+    // Some of these are refused by the reader of YAML already.
+    for number in ["1e400", "1e-400", ".nan", "-.inf", "123456789012345678901234567890"] {
+        let error = with("a", &format!("{{kind: json, document: {{é: [x, {{a: {number}}}]}}}}"), "{}");
+        assert!(error.message.starts_with("shop.yaml:3:"), "{number}: {}", error.message);
     }
     let large = format!("{{kind: json, document: {{a: {}}}}}", "x".repeat(128 << 10));
     assert_eq!(with("a", &large, "{}").object.as_deref(), Some("resources[0].source.document"));
