@@ -58,7 +58,7 @@ pub struct Cloud {
     restore: StateMachine,
     journal: Journal,
     ids: Arc<dyn Ids>,
-    tables: EmbeddedDynamoDb,
+    pub(crate) tables: EmbeddedDynamoDb,
 }
 
 impl Cloud {

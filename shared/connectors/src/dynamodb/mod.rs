@@ -13,6 +13,7 @@ mod number;
 mod pace;
 mod schema;
 mod source;
+mod stream_event;
 mod table;
 mod target;
 mod write;
@@ -22,5 +23,6 @@ pub use schema::{
     SseSpecification, StreamSpecification, TableSchema, Throughput,
 };
 pub use source::DynamoDbSource;
+pub use stream_event::{StreamChange, StreamName, StreamRecord};
 pub use table::Delays;
 pub use target::DynamoDbTarget;

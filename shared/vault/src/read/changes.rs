@@ -129,7 +129,8 @@ impl ChangeObject {
         }
         // The block before the first fence that is not smaller may hold the hash too.
         let fences = &segment.index.fences;
-        let start = fences.partition_point(|fence| fence.first.as_slice() < first.as_slice()).saturating_sub(1);
+        let start =
+            fences.partition_point(|fence| fence.first.as_slice() < first.as_slice()).saturating_sub(1);
         let end = fences.partition_point(|fence| fence.first.as_slice() <= last.as_slice());
         let mut at = start;
         while at < end {
@@ -182,7 +183,8 @@ impl ChangeObject {
         let mut reader = Reader::new(plain);
         let mut changes = Vec::new();
         for _ in 0..count {
-            let change = Change::decode(&mut reader).ok_or_else(|| malformed("a block of changes is malformed"))?;
+            let change =
+                Change::decode(&mut reader).ok_or_else(|| malformed("a block of changes is malformed"))?;
             changes.push(change);
         }
         if !reader.is_empty() {
@@ -260,6 +262,12 @@ impl<'a> Unreplaced<'a> {
         Self { vault, left: names.into_iter(), replaced: HashSet::new() }
     }
 
+    /// Whether an object that was given holds all that this one holds.
+    #[must_use]
+    pub fn is_replaced(&self, name: &ChangeName) -> bool {
+        self.replaced.contains(&name.key())
+    }
+
     /// The next object, open; `None` after the last.
     ///
     /// # Errors
@@ -279,11 +287,37 @@ impl<'a> Unreplaced<'a> {
     }
 }
 
+/// Hands every change of a stream in some time whose key hashes lie in a shard (both ends included) to `each`: in no order,
+/// and those that stand in several objects several times. Memory holds one object of at most 1 MiB, or some blocks.
+///
+/// # Errors
+/// `ObjectMissing`, `ObjectDamaged`, `KeyMissing` or `Storage*`, or what `each` gives.
+pub async fn visit(
+    vault: &Vault,
+    names: Vec<(ChangeName, u64)>,
+    stream: &str,
+    window: Window,
+    shard: (u128, u128),
+    mut each: impl FnMut(Change) -> Result<()>,
+) -> Result<()> {
+    let mut objects = Unreplaced::new(vault, names);
+    while let Some((_, _, object)) = objects.next().await? {
+        for (description, segment) in object.segments() {
+            if description.stream != stream || !window.overlaps(segment.from, segment.to) {
+                continue;
+            }
+            let take = |change: Change| if window.holds(change.time) { each(change) } else { Ok(()) };
+            object.each(vault, segment, shard, take).await?;
+        }
+    }
+    Ok(())
+}
+
 /// The changes of a stream in some time whose key hashes lie in a shard (both ends included): each once, in order of key
 /// hash and then of sequence. `names` are of [`list`].
 ///
 /// # Errors
-/// `ObjectMissing`, `ObjectDamaged`, `KeyMissing` or `Storage*`.
+/// As [`visit`].
 pub async fn changes(
     vault: &Vault,
     names: Vec<(ChangeName, u64)>,
@@ -292,21 +326,11 @@ pub async fn changes(
     shard: (u128, u128),
 ) -> Result<Vec<Change>> {
     let mut found: Vec<Change> = Vec::new();
-    let mut objects = Unreplaced::new(vault, names);
-    while let Some((_, _, object)) = objects.next().await? {
-        for (description, segment) in object.segments() {
-            if description.stream != stream || !window.overlaps(segment.from, segment.to) {
-                continue;
-            }
-            let take = |change: Change| {
-                if window.holds(change.time) {
-                    found.push(change);
-                }
-                Ok(())
-            };
-            object.each(vault, segment, shard, take).await?;
-        }
-    }
+    let take = |change| {
+        found.push(change);
+        Ok(())
+    };
+    visit(vault, names, stream, window, shard, take).await?;
     found.sort_by(Change::order);
     found.dedup_by(|next, kept| next.order(kept) == Ordering::Equal);
     Ok(found)

@@ -45,7 +45,8 @@ pub fn write_segments(
         let times = write_segment(&mut object, &mut compressor, number, &description, changes)?;
         span = Some(span.map_or(times, |(from, to)| (from.min(times.0), to.max(times.1))));
     }
-    let (from, to) = span.ok_or_else(|| Error::new(Code::Internal, "an object of changes without streams"))?;
+    let (from, to) =
+        span.ok_or_else(|| Error::new(Code::Internal, "an object of changes without streams"))?;
     let object = object.finish()?;
     Ok((ChangeName { folder, from: from.max(0), to: to.max(0), level, object: object.id }, object))
 }
