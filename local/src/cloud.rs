@@ -61,7 +61,7 @@ pub struct Cloud {
     undo: StateMachine,
     journal: Journal,
     ids: Arc<dyn Ids>,
-    tables: EmbeddedDynamoDb,
+    pub(crate) tables: EmbeddedDynamoDb,
     vault_calls: Arc<Counting>,
 }
 

@@ -16,6 +16,7 @@ mod pace;
 mod present;
 mod schema;
 mod source;
+mod stream_event;
 mod swap;
 mod table;
 mod target;
@@ -27,5 +28,6 @@ pub use schema::{
     SseSpecification, StreamSpecification, TableSchema, Throughput,
 };
 pub use source::DynamoDbSource;
+pub use stream_event::{StreamChange, StreamName, StreamRecord};
 pub use table::Delays;
 pub use target::DynamoDbTarget;

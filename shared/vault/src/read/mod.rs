@@ -1,5 +1,6 @@
 //! Reading: opening a vault, its manifests and packs; walking trees and records; verifying all of it.
 
+pub mod changes;
 pub mod layers;
 pub mod merged;
 pub mod pack;

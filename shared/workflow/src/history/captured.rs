@@ -2,46 +2,16 @@
 
 use super::choice::StreamChoice;
 use super::{Difference, Differences};
+use crate::capture::log::changes_in;
 use crate::services::Services;
 use holdfast_vault::error::Result;
-use holdfast_vault::format::changes::{Change, Gap};
+use holdfast_vault::format::changes::Change;
 use holdfast_vault::model::StreamInfo;
-use holdfast_vault::read::Shard;
+use holdfast_vault::read::changes::list;
+use jiff::Timestamp;
 
-/// What is known of a resource's captured changes.
-pub(super) struct Coverage {
-    pub(super) since: i64,
-    pub(super) watermark: i64,
-    pub(super) gaps: Vec<Gap>,
-}
-
-impl Coverage {
-    /// Whether every change after `from` and up to `to` was captured.
-    pub(super) fn covers(&self, from: i64, to: i64) -> bool {
-        self.since <= from && to <= self.watermark && self.gap(from, to).is_none()
-    }
-
-    /// A gap in that time.
-    pub(super) fn gap(&self, from: i64, to: i64) -> Option<&Gap> {
-        self.gaps.iter().find(|gap| gap.from < to && from < gap.to)
-    }
-}
-
-/// What was captured of a resource; `None` if nothing is.
-pub(super) async fn coverage(_services: &Services, _resource: &str) -> Result<Option<Coverage>> {
-    Ok(None)
-}
-
-async fn changes_in(
-    _services: &Services,
-    _resource: &str,
-    _stream: &str,
-    _window: (i64, i64),
-    _shard: Shard,
-) -> Result<Vec<Change>> {
-    Ok(Vec::new())
-}
-
+/// Stored bytes of changes in one shard, about; in memory they are up to ten times as many.
+const SHARD_BYTES: u64 = 8 << 20;
 /// Differences handed on together.
 const TOGETHER: usize = 4_096;
 
@@ -53,13 +23,13 @@ pub(super) async fn differences(
     services: &Services,
     resource: &str,
     info: &StreamInfo,
-    (from, to): (i64, i64),
+    (from, to): (Timestamp, Timestamp),
     choice: &mut StreamChoice<'_>,
     out: &mut dyn Differences,
 ) -> Result<()> {
     let of = shards(services, resource, (from, to)).await?;
     for number in 0..of {
-        let changes = changes_in(services, resource, &info.name, (from, to), Shard::new(number, of)).await?;
+        let changes = changes_in(services, resource, &info.name, from, to, shard(number, of)).await?;
         let mut batch = Vec::new();
         for difference in Net::new(changes) {
             if choice.takes(&difference)? {
@@ -76,8 +46,18 @@ pub(super) async fn differences(
     Ok(())
 }
 
-async fn shards(_services: &Services, _resource: &str, _window: (i64, i64)) -> Result<u64> {
-    Ok(1)
+/// In how many shards of the key hash the changes are read, so that those of one fit memory.
+async fn shards(services: &Services, resource: &str, (from, to): (Timestamp, Timestamp)) -> Result<u128> {
+    let objects = list(&services.vault, resource, from.as_millisecond(), to.as_millisecond()).await?;
+    let stored: u64 = objects.iter().map(|(_, size)| size).sum();
+    Ok(u128::from(stored.div_ceil(SHARD_BYTES).max(1)))
+}
+
+/// The first and the last key hash of a shard.
+fn shard(number: u128, of: u128) -> (u128, u128) {
+    let width = u128::MAX / of;
+    let last = if number + 1 == of { u128::MAX } else { width * (number + 1) - 1 };
+    (width * number, last)
 }
 
 /// What is left of changes in order, record by record: from the value before the first to the value after the last.

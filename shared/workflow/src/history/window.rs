@@ -2,9 +2,11 @@
 
 use super::choice::Choice;
 use super::{Differences, Point, backups, captured};
+use crate::capture::log::{Uncovered, coverage};
 use crate::services::Services;
 use holdfast_common::jobs::{Job, JobKind, Status};
 use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::format::changes::Gap;
 use holdfast_vault::format::manifest::Manifest;
 use holdfast_vault::model::{StreamInfo, StreamKind, Warning};
 use jiff::Timestamp;
@@ -162,7 +164,7 @@ impl Window {
             let mut chosen = choice.of(stream)?;
             match &manifests {
                 None => {
-                    let times = (self.from.as_millisecond(), self.to.as_millisecond());
+                    let times = (self.from, self.to);
                     captured::differences(services, &self.resource, stream, times, &mut chosen, out).await?;
                 }
                 Some((from, to)) => {
@@ -328,30 +330,34 @@ impl Points {
         if self.from.is_backup() && self.to.is_backup() {
             return Ok(false);
         }
-        let Some(coverage) = captured::coverage(services, &self.resource).await? else { return Ok(false) };
-        let of_backup = |at: Option<Timestamp>, else_at: Timestamp| at.unwrap_or(else_at).as_millisecond();
+        let Some(coverage) = coverage(services, &self.resource).await? else { return Ok(false) };
         // A backup was read over some time: what was written in that time is taken to be in the window.
-        let from = match &self.from.backup {
-            Some(job) => of_backup(job.started_at, self.from.time),
-            None => self.from.time.as_millisecond(),
+        let began = self.from.backup.as_ref().and_then(|job| job.started_at);
+        let from = began.unwrap_or(self.from.time);
+        let to = if self.to.now { self.to.time.min(coverage.watermark) } else { self.to.time };
+        let why = match coverage.covers(from, to) {
+            Ok(()) if from < to => {
+                (self.from.time, self.to.time) = (from, to);
+                return Ok(true);
+            }
+            Ok(()) => Uncovered::AfterWatermark(coverage.watermark),
+            Err(why) => why,
         };
-        let to = self.to.time.as_millisecond();
-        let to = if self.to.now { to.min(coverage.watermark) } else { to };
-        if from < to && coverage.covers(from, to) {
-            self.from.time = Timestamp::from_millisecond(from).unwrap_or(self.from.time);
-            self.to.time = Timestamp::from_millisecond(to).unwrap_or(self.to.time);
-            return Ok(true);
-        }
-        let shown = |millis: i64| Timestamp::from_millisecond(millis).unwrap_or_default().to_string();
-        let (code, message) = if let Some(gap) = coverage.gap(from, to) {
-            let (from, to) = (shown(gap.from), shown(gap.to));
-            ("CaptureGap", format!("changes between {from} and {to} were not captured ({})", gap.reason))
-        } else if from < coverage.since {
-            ("CaptureLater", format!("changes are captured since {} only", shown(coverage.since)))
-        } else {
-            ("CaptureBehind", format!("changes are captured up to {} only", shown(coverage.watermark)))
+        let shown = |millis: i64| Timestamp::from_millisecond(millis).unwrap_or_default();
+        let (code, message) = match why {
+            Uncovered::Gaps(gaps) => {
+                let gap = |gap: &Gap| format!("{} to {} ({})", shown(gap.from), shown(gap.to), gap.reason);
+                let gaps: Vec<String> = gaps.iter().take(3).map(gap).collect();
+                ("CaptureGap", format!("changes are missing from what was captured: {}", gaps.join(", ")))
+            }
+            Uncovered::BeforeSince(since) => {
+                ("CaptureLater", format!("changes are captured since {since} only"))
+            }
+            Uncovered::AfterWatermark(until) => {
+                ("CaptureBehind", format!("changes are captured up to {until} only"))
+            }
         };
-        notes.push(Warning::new(code, format!("{message}: two backups are compared instead")));
+        notes.push(Warning::new(code, format!("{message}; two backups are compared instead")));
         Ok(false)
     }
 
