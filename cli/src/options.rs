@@ -1,6 +1,8 @@
 //! The command line: global options and commands.
 
-use crate::commands::{apply, backup, backups, cancel, capture, rebuild, resources, restore, show, verify};
+use crate::commands::{
+    apply, backup, backups, cancel, capture, diff, rebuild, resources, restore, show, undo, verify,
+};
 use crate::demo;
 use crate::exit::after_help;
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -74,6 +76,8 @@ pub(crate) enum Command {
     Cancel(cancel::Args),
     Verify(verify::Args),
     Restore(restore::Args),
+    Diff(diff::Args),
+    Undo(undo::Args),
     Rebuild(rebuild::Args),
     /// Shows all of it at work on a shop of its own: backed up, damaged, restored, compared
     ///

@@ -35,6 +35,11 @@ impl Outcome {
         Ok(Self { stdout, exit })
     }
 
+    /// The outcome of a command that has written its answer already.
+    pub(crate) fn printed(exit: Exit) -> Self {
+        Self { stdout: String::new(), exit }
+    }
+
     /// Writes the answer to stdout. A reader that has gone away is no failure.
     pub(crate) fn print(&self) -> Result<Exit> {
         let mut out = io::stdout().lock();

@@ -5,12 +5,16 @@ pub(crate) mod backup;
 pub(crate) mod backups;
 pub(crate) mod cancel;
 pub(crate) mod capture;
+mod delta;
+pub(crate) mod diff;
 mod jobs;
 pub(crate) mod rebuild;
 pub(crate) mod resources;
 pub(crate) mod restore;
 pub(crate) mod show;
+pub(crate) mod undo;
 pub(crate) mod verify;
+mod window;
 
 use crate::demo;
 use crate::exit::Exit;
@@ -32,6 +36,8 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome> {
         Command::Cancel(args) => cancel::run(global, args).await,
         Command::Verify(args) => verify::run(global, args).await,
         Command::Restore(args) => restore::run(global, args).await,
+        Command::Diff(args) => Box::pin(diff::run(global, args)).await,
+        Command::Undo(args) => Box::pin(undo::run(global, args)).await,
         Command::Rebuild(_) => rebuild::run(global).await,
         Command::Demo(args) => {
             let report = Box::pin(demo::run(args)).await?;

@@ -1,6 +1,8 @@
 //! `holdfast show`
 
+use super::delta;
 use super::jobs::{backup_id, took, verification, write_error, write_warnings};
+use super::undo::Undone;
 use crate::exit::{Exit, after_help};
 use crate::options::Global;
 use crate::output::{Outcome, Report, amount, counted, duration, exact, size, time};
@@ -17,16 +19,20 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::{self, Write as _};
 
-/// Shows everything about a backup or a restore
+/// Shows everything about a backup, a restore or an undo
 #[derive(Debug, clap::Args)]
 #[command(after_help = after_help!(
     "holdfast show 01K8Z6T3W4Q5R6S7T8V9W0X1Y2",
     "holdfast show latest:orders --json",
+    "holdfast show latest:orders --delta",
 ))]
 pub(crate) struct Args {
-    /// The id of the backup or restore, or latest:RESOURCE
+    /// The id of the backup, restore or undo, or latest:RESOURCE
     #[arg(value_name = "ID")]
     id: String,
+    /// What the backup changed, as one JSON object: against the backup it was built on, or the one before it
+    #[arg(long)]
+    delta: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +65,7 @@ struct Shown {
 enum What {
     Backup { source: SourceSpec },
     Restore { backup: String, target: String, selection: Selection, conflicts: u64 },
+    Undo { undo: Box<Undone> },
 }
 
 #[derive(Debug, Serialize)]
@@ -81,16 +88,24 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let cloud = global.open().await?;
     let services = cloud.services();
     let id = backup_id(&cloud, &args.id).await?;
+    if args.delta {
+        return Box::pin(delta::show(&cloud, &id)).await;
+    }
     let job = services.jobs.job(&id).await?;
+    let undone = match job.kind {
+        JobKind::Undo => Some(Undone::new(&cloud, job.clone()).await?),
+        JobKind::Backup | JobKind::Restore => None,
+    };
     let tasks = services.jobs.tasks(&id).all().await?;
-    Outcome::new(&Shown::new(job, tasks, services.clock.now())?, global.json, Exit::Done)
+    Outcome::new(&Shown::new(job, undone, tasks, services.clock.now())?, global.json, Exit::Done)
 }
 
 impl Shown {
-    fn new(job: Job, tasks: Vec<Task>, now: Timestamp) -> Result<Self> {
-        let what = match job.kind {
-            JobKind::Backup => What::Backup { source: detail::<BackupDetail>(&job)?.resource.source },
-            JobKind::Restore => {
+    fn new(job: Job, undone: Option<Undone>, tasks: Vec<Task>, now: Timestamp) -> Result<Self> {
+        let what = match (job.kind, undone) {
+            (_, Some(undone)) => What::Undo { undo: Box::new(undone) },
+            (JobKind::Backup, _) => What::Backup { source: detail::<BackupDetail>(&job)?.resource.source },
+            (JobKind::Restore | JobKind::Undo, None) => {
                 let (backup, target, selection, written) = restore::asked(&job)?;
                 What::Restore { backup, target: target.to_string(), selection, conflicts: written.conflicts }
             }
@@ -119,6 +134,7 @@ impl Shown {
     fn write_what(&self, out: &mut String) -> fmt::Result {
         match &self.what {
             What::Backup { source } => writeln!(out, "  source    {}", source_text(source)),
+            What::Undo { undo } => undo.write(out),
             What::Restore { backup, target, selection, conflicts } => {
                 writeln!(out, "  backup    {backup}")?;
                 writeln!(out, "  target    {target}")?;

@@ -106,6 +106,14 @@ impl Counts {
     }
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.added += other.added;
+        self.changed += other.changed;
+        self.deleted += other.deleted;
+    }
+}
+
 /// Counts differences by stream, in the order of the streams.
 #[derive(Debug, Clone, Default)]
 pub struct Counting(pub Vec<(String, Counts)>);
