@@ -1,6 +1,6 @@
 //! The command line: global options and commands.
 
-use crate::commands::{apply, backup, backups, cancel, rebuild, resources, restore, show, verify};
+use crate::commands::{apply, backup, backups, cancel, capture, rebuild, resources, restore, show, verify};
 use crate::demo;
 use crate::exit::after_help;
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -70,6 +70,7 @@ pub(crate) enum Command {
     Backup(backup::Args),
     Backups(backups::Args),
     Show(show::Args),
+    Capture(capture::Args),
     Cancel(cancel::Args),
     Verify(verify::Args),
     Restore(restore::Args),

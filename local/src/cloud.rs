@@ -58,8 +58,12 @@ pub struct Cloud {
     restore: StateMachine,
     journal: Journal,
     ids: Arc<dyn Ids>,
+<<<<<<< HEAD
     tables: EmbeddedDynamoDb,
     vault_calls: Arc<Counting>,
+=======
+    pub(crate) tables: EmbeddedDynamoDb,
+>>>>>>> capture
 }
 
 impl Cloud {

@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::path::Path;
 
+pub mod stream;
+
 /// A DynamoDB in a file or in memory. All of its clients, and all of its clones, see the same tables.
 #[derive(Clone)]
 pub struct EmbeddedDynamoDb {
@@ -121,6 +123,17 @@ fn dispatch(database: &Database, operation: &str, body: &[u8]) -> Option<dynoxid
         "UntagResource" => answer(body, |request| database.untag_resource(request)),
         "UpdateTable" => answer(body, |request| database.update_table(request)),
         "UpdateTimeToLive" => answer(body, |request| database.update_time_to_live(request)),
+        _ => return streams(database, operation, body),
+    })
+}
+
+/// The operations of `DynamoDBStreams_20120810`.
+fn streams(database: &Database, operation: &str, body: &[u8]) -> Option<dynoxide::Result<String>> {
+    Some(match operation {
+        "DescribeStream" => answer(body, |request| database.describe_stream(request)),
+        "GetRecords" => answer(body, |request| database.get_records(request)),
+        "GetShardIterator" => answer(body, |request| database.get_shard_iterator(request)),
+        "ListStreams" => answer(body, |request| database.list_streams(request)),
         _ => return None,
     })
 }

@@ -57,6 +57,7 @@ impl Functions {
     pub async fn invoke(&self, function: &str, event: Value) -> Result<Value, Error> {
         let services = &self.services;
         match function {
+            "capture" => holdfast_capture::handle(services, event).await,
             "plan" => holdfast_plan::handle(services, event).await,
             "export-chunk" => holdfast_export_chunk::handle(services, event).await,
             "upload-part" => holdfast_upload_part::handle(services, event).await,

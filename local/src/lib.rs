@@ -10,6 +10,8 @@ pub mod dynamodb;
 pub mod functions;
 pub mod home;
 pub mod journal;
+pub mod tail;
 
 pub use cloud::{Cloud, Options};
 pub use home::Home;
+pub use tail::CaptureReport;

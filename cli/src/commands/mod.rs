@@ -4,6 +4,7 @@ pub(crate) mod apply;
 pub(crate) mod backup;
 pub(crate) mod backups;
 pub(crate) mod cancel;
+pub(crate) mod capture;
 mod jobs;
 pub(crate) mod rebuild;
 pub(crate) mod resources;
@@ -27,6 +28,7 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome> {
         Command::Backup(args) => backup::run(global, args).await,
         Command::Backups(args) => backups::run(global, args).await,
         Command::Show(args) => show::run(global, args).await,
+        Command::Capture(args) => capture::run(global, args).await,
         Command::Cancel(args) => cancel::run(global, args).await,
         Command::Verify(args) => verify::run(global, args).await,
         Command::Restore(args) => restore::run(global, args).await,

@@ -7,12 +7,15 @@ use crate::output::{Outcome, Report, Table, age, exact, time};
 use holdfast_common::jobs::{BackupType, Job, JobKind, Status};
 use holdfast_connectors::SourceSpec;
 use holdfast_vault::error::{Code, Error, Result};
+use holdfast_workflow::capture::log;
 use holdfast_workflow::config::{Resource, Tier};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::fmt::{self, Write as _};
 
 /// Lists what is protected, with the newest backup of each
+///
+/// RPO is how long ago the newest moment was that can be restored: what happened since would be lost.
 #[derive(Debug, clap::Args)]
 #[command(after_help = after_help!("holdfast resources", "holdfast resources --json"))]
 pub(crate) struct Args {}
@@ -31,6 +34,8 @@ struct Line {
     tier: Tier,
     source: SourceSpec,
     last_backup: Option<LastBackup>,
+    /// Seconds from the newest time that can be restored until now; none where nothing was backed up.
+    rpo_seconds: Option<i64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,12 +64,14 @@ pub(crate) async fn run(global: &Global) -> Result<Outcome> {
         })?;
         let newest = services.jobs.jobs(JobKind::Backup, Some(&name)).page_size(1).next().await?;
         let last_backup = newest.into_iter().flatten().next().map(|job| last(&job, now));
+        let restorable = log::restorable_until(services, &name).await?;
         lines.push(Line {
             name,
             kind: kind(&resource.source),
             tier: resource.policy.tier,
             source: resource.source,
             last_backup,
+            rpo_seconds: restorable.map(|until| now.duration_since(until).as_secs().max(0)),
         });
     }
     Outcome::new(&Resources { resources: lines, now }, global.json, Exit::Done)
@@ -96,7 +103,7 @@ impl Report for Resources {
         if self.resources.is_empty() {
             return writeln!(out, "nothing is protected yet: see `holdfast apply --help`");
         }
-        let columns = ["NAME", "KIND", "TIER", "LAST BACKUP", "STATUS", "COMPLETED", "AGE"];
+        let columns = ["NAME", "KIND", "TIER", "LAST BACKUP", "STATUS", "COMPLETED", "AGE", "RPO"];
         let mut table = Table::new(&columns.map(|head| (head, Left)));
         for line in &self.resources {
             let cells = [line.name.clone(), line.kind.to_owned(), line.tier.as_str().to_owned()];
@@ -108,6 +115,8 @@ impl Report for Resources {
                 ended.map(|ended| time(Some(ended))),
                 ended.map(|ended| age(self.now.duration_since(ended))),
             ];
+            let rpo = line.rpo_seconds.map(|seconds| age(SignedDuration::from_secs(seconds)));
+            let of_backup = of_backup.into_iter().chain([rpo]);
             table.row(cells.into_iter().chain(of_backup.map(|cell| cell.unwrap_or_else(|| "-".to_owned()))));
         }
         write!(out, "{table}")

@@ -1,5 +1,6 @@
 //! The catalogue and the index, made again from the vault alone.
 
+use crate::capture;
 use crate::commit::{summaries, totals};
 use crate::config::{Policy, Resource};
 use crate::plan::{BackupDetail, value};
@@ -63,6 +64,7 @@ pub async fn rebuild(services: &Services) -> Result<Rebuilt> {
         }
         rebuilt.resources += 1;
     }
+    rebuilt.errors.extend(capture::rebuild(services).await?);
     Ok(rebuilt)
 }
 

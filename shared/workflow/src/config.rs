@@ -64,6 +64,9 @@ pub struct Policy {
     /// How blocks are compressed.
     #[serde(default)]
     pub codec: CodecName,
+    /// Whether every change is captured as it happens (`dynamodb`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub capture: bool,
 }
 
 /// When the layers of a record stream are merged into a new base, as part of a backup.

@@ -1,8 +1,9 @@
-//! The steps of a job: plan, export, admit, commit, verify, restore, fail.
+//! The steps of a job: plan, export, admit, commit, verify, restore, fail. Beside them: the capture of changes.
 //!
 //! Each is one function over [`Services`] that a handler calls with a decoded event; the same function runs in Lambda,
 //! in the embedded cloud and in a test. Every one may run twice, late, or beside its own retry, with the same result.
 
+pub mod capture;
 pub mod catalogue;
 pub mod commit;
 pub mod config;

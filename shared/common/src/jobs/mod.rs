@@ -9,9 +9,11 @@
 //! | task | `JOB#<id>` | `TASK#<number>` |
 //! | pack row | `JOB#<id>` | `PACK#<task>#<step>#<index>` |
 //! | resource | `RESOURCE` | the resource's name |
+//! | capture | `CAPTURE` | the resource's name |
 //!
 //! Numbers in keys have ten digits, so that their order is that of the numbers.
 
+mod capture_rows;
 mod failure;
 mod item;
 mod job_rows;
@@ -24,6 +26,7 @@ mod task_rows;
 mod time;
 mod write;
 
+pub use capture_rows::{CaptureRow, Held};
 pub use model::{
     BackupType, Job, JobChange, JobError, JobKind, PackRow, Progress, Staged, Status, StatusChange, StepEnd,
     StreamShape, StreamSummary, Task, Totals, Verified,

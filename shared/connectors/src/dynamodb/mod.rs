@@ -16,7 +16,11 @@ mod pace;
 mod present;
 mod schema;
 mod source;
+<<<<<<< HEAD
 mod swap;
+=======
+mod stream_event;
+>>>>>>> capture
 mod table;
 mod target;
 mod write;
@@ -27,5 +31,6 @@ pub use schema::{
     SseSpecification, StreamSpecification, TableSchema, Throughput,
 };
 pub use source::DynamoDbSource;
+pub use stream_event::{StreamChange, StreamName, StreamRecord};
 pub use table::Delays;
 pub use target::DynamoDbTarget;

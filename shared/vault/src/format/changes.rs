@@ -60,12 +60,15 @@ impl Change {
     /// The order of changes in a segment: by key hash, then by sequence.
     #[must_use]
     pub fn order(&self, other: &Self) -> Ordering {
-        let digits = |text: &str| text.trim_start_matches('0').len();
-        self.hash
-            .cmp(&other.hash)
-            .then_with(|| digits(&self.sequence).cmp(&digits(&other.sequence)))
-            .then_with(|| self.sequence.trim_start_matches('0').cmp(other.sequence.trim_start_matches('0')))
+        self.hash.cmp(&other.hash).then_with(|| compare_sequences(&self.sequence, &other.sequence))
     }
+}
+
+/// The order of two sequences: that of the numbers that their digits write, whatever their length.
+#[must_use]
+pub fn compare_sequences(one: &str, other: &str) -> Ordering {
+    let (one, other) = (one.trim_start_matches('0'), other.trim_start_matches('0'));
+    one.len().cmp(&other.len()).then_with(|| one.cmp(other))
 }
 
 /// Which stream the changes of a segment are of, and what is known of their being complete.

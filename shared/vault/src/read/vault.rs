@@ -152,21 +152,28 @@ impl Vault {
     /// # Errors
     /// `ObjectMissing`, `ObjectDamaged`, `KeyMissing` or `Storage*`.
     pub async fn open_object(&self, kind: ObjectKind, id: Id, size: u64) -> Result<OpenObject> {
-        let key = kind.object_key(id);
-        let tail = self.storage.get(&key, ByteRange::Last(TAIL)).await?;
+        self.open_object_at(&kind.object_key(id), kind, id, size).await
+    }
+
+    /// Opens an object whose key does not follow from its id alone.
+    ///
+    /// # Errors
+    /// As [`Self::open_object`].
+    pub async fn open_object_at(&self, key: &str, kind: ObjectKind, id: Id, size: u64) -> Result<OpenObject> {
+        let tail = self.storage.get(key, ByteRange::Last(TAIL)).await?;
         let trailer = tail
             .len()
             .checked_sub(TRAILER_LEN)
             .and_then(|at| Trailer::decode(&tail[at..]))
-            .ok_or_else(|| Error::damaged(&key, "it does not end as a sealed object does"))?;
+            .ok_or_else(|| Error::damaged(key, "it does not end as a sealed object does"))?;
         let needed = u64::from(trailer.footer_len) + TRAILER_LEN as u64;
         let tail = if needed <= tail.len() as u64 {
             tail
         } else {
-            self.storage.get(&key, ByteRange::Last(needed.min(size))).await?
+            self.storage.get(key, ByteRange::Last(needed.min(size))).await?
         };
         let header = Header { kind, key_version: trailer.key_version, vault: self.id(), object: id };
-        OpenObject::from_tail(self, &key, &header, &tail, size)
+        OpenObject::from_tail(self, key, &header, &tail, size)
     }
 
     /// Reads a whole object and compares every part of it with its sum.

@@ -1,11 +1,17 @@
 //! Proves that a backup can be restored: object by object, then the whole against its manifest.
 
+use super::changes::ChangeObject;
 use super::pack::{Fetch, PackReader};
 use super::vault::Vault;
 use super::{records, tree};
 use crate::crypto::DigestSum;
 use crate::error::{Class, Error, Result};
+<<<<<<< HEAD
 use crate::format::footer::{DeltaCounts, IndexSegment, RunSegment, Segment, TreeSegment};
+=======
+use crate::format::changes::ChangeName;
+use crate::format::footer::{IndexSegment, RunSegment, Segment, TreeSegment};
+>>>>>>> capture
 use crate::format::header::ObjectKind;
 use crate::format::manifest::{Manifest, SegmentRef, StreamManifest, manifest_key};
 use crate::write::records::{KeyStorage, STATE_ROW_LEN, record_digest};
@@ -122,6 +128,31 @@ pub async fn object(vault: &Vault, manifest: &Arc<Manifest>, at: u32, depth: Dep
         findings.note(&aspect, error)?;
     }
     findings.blocks_checked = reader.blocks_read();
+    Ok(findings)
+}
+
+/// Checks an object of captured changes in full.
+///
+/// # Errors
+/// Only what kept it from looking: `Storage*`. Damage is in the findings.
+pub async fn changes(vault: &Vault, name: &ChangeName, stored_size: u64) -> Result<Findings> {
+    let mut findings = Findings::clean();
+    if let Err(error) = size(vault, &name.key(), stored_size).await {
+        findings.note(&Aspect::Checksum, error)?;
+        return Ok(findings);
+    }
+    findings.bytes_checked = stored_size;
+    let checked = match ChangeObject::open(vault, name, stored_size).await {
+        Ok(object) => {
+            let blocks = object.segments().iter().map(|(_, segment)| segment.index.fences.len() as u64);
+            findings.blocks_checked = blocks.sum();
+            object.check(vault, name).await
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = checked {
+        findings.note(&Aspect::Structure, error)?;
+    }
     Ok(findings)
 }
 

@@ -1,5 +1,6 @@
 //! Writing: sealed objects, tree segments, runs of records. Synchronous; finished objects are handed back whole.
 
+pub mod changes;
 pub mod object;
 pub mod records;
 pub mod tree;

@@ -31,6 +31,7 @@ pub(super) fn check(document: &Document, resources: &[Resource]) -> Result<()> {
         {
             return Err(error.hint("keep the document in a JSON file, and name it with path"));
         }
+        check_capture(resource).map_err(|why| fault("policy.capture", why))?;
         check_policy(&resource.policy).map_err(|(field, why)| fault(&format!("policy.{field}"), why))?;
     }
     Ok(())
@@ -141,6 +142,16 @@ fn check_key(key: &[String]) -> Checked {
 
 fn given(field: &'static str, empty: bool, hint: &'static str) -> Checked {
     if empty { Err((field, Fault::new("the value is empty", hint))) } else { Ok(()) }
+}
+
+fn check_capture(resource: &Resource) -> Result<(), Fault> {
+    if resource.policy.capture && !matches!(resource.source, SourceSpec::Dynamodb { .. }) {
+        return Err(Fault::new(
+            "only changes of a table can be captured",
+            "leave the field out for other kinds of source than dynamodb",
+        ));
+    }
+    Ok(())
 }
 
 fn check_policy(policy: &Policy) -> Checked {

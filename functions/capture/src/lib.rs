@@ -1,0 +1,17 @@
+//! Captures changes of a table from its stream. Writes change objects into the vault.
+
+use holdfast_vault::error::Result;
+use holdfast_workflow::capture::CaptureEvent;
+use holdfast_workflow::{Services, capture, handler};
+use serde_json::Value;
+
+/// Decodes the event, does the work, encodes the answer: a partial batch response, which names the first record that is to
+/// be delivered again.
+///
+/// # Errors
+/// `InvalidInput` if the event is none of this function's, or what the work gives; then the whole batch is to be delivered
+/// again.
+pub async fn handle(services: &Services, event: Value) -> Result<Value> {
+    let event: CaptureEvent = handler::decode(event)?;
+    handler::encode(&capture::capture(services, &event).await?)
+}

@@ -1,0 +1,99 @@
+//! The row of a capture, as it is noted or as the vault tells it.
+
+use crate::services::Services;
+use holdfast_common::jobs::CaptureRow;
+use holdfast_vault::error::{Class, Result};
+use holdfast_vault::format::changes::{ChangeName, compare_sequences};
+use holdfast_vault::format::header::ObjectKind;
+use holdfast_vault::read::changes::{ALL_KEYS, ChangeObject, Unreplaced, list};
+use holdfast_vault::read::verify::Finding;
+use holdfast_vault::storage::list_all;
+use std::collections::BTreeMap;
+
+/// How far a resource's changes are captured: as it is noted, or else as the vault's objects tell it.
+///
+/// # Errors
+/// What state and storage give.
+pub async fn known(services: &Services, resource: &str) -> Result<Option<CaptureRow>> {
+    match services.jobs.capture(resource).await? {
+        Some(row) => Ok(Some(row)),
+        None => from_vault(services, list(&services.vault, resource, i64::MIN, i64::MAX).await?).await,
+    }
+}
+
+/// Makes the row of every resource that has change objects: anew, or with what an existing one lacks. Gives the objects
+/// that are damaged.
+///
+/// # Errors
+/// What state and storage give.
+pub async fn rebuild(services: &Services) -> Result<Vec<Finding>> {
+    let mut folders: BTreeMap<[u8; 16], Vec<(ChangeName, u64)>> = BTreeMap::new();
+    for object in list_all(services.vault.storage().as_ref(), ObjectKind::Changes.prefix()).await? {
+        if let Some(name) = ChangeName::parse(&object.key) {
+            folders.entry(name.folder).or_default().push((name, object.size));
+        }
+    }
+    let mut damaged = Vec::new();
+    for names in folders.into_values() {
+        let mut sound = Vec::new();
+        let mut resource = None;
+        for (name, size) in names {
+            match ChangeObject::open(&services.vault, &name, size).await {
+                Ok(object) => {
+                    resource = resource.or(object.descriptions().next().map(|said| said.resource.clone()));
+                    sound.push((name, size));
+                }
+                Err(error) if error.code.class() == Class::Damage => damaged.push(Finding {
+                    object: name.key(),
+                    code: error.code.to_string(),
+                    message: error.message,
+                }),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some((resource, row)) = resource.zip(from_vault(services, sound).await?) else { continue };
+        let merge = |known: Option<CaptureRow>| {
+            let Some(mut known) = known else { return Ok(row.clone()) };
+            known.since = known.since.min(row.since);
+            row.gaps.iter().for_each(|gap| known.add_gap(gap.clone()));
+            Ok(known)
+        };
+        services.jobs.update_capture(&resource, merge).await?;
+    }
+    Ok(damaged)
+}
+
+/// What the objects of a folder tell; `None` if there is none.
+async fn from_vault(services: &Services, names: Vec<(ChangeName, u64)>) -> Result<Option<CaptureRow>> {
+    // Sequences grow with time, so the last one is in an object that ends last.
+    let Some(end) = names.iter().map(|(name, _)| name.to).max() else { return Ok(None) };
+    let objects = names.len() as u64;
+    let mut row = CaptureRow { since: i64::MAX, newest: i64::MIN, objects, ..CaptureRow::default() };
+    let mut names = Unreplaced::new(&services.vault, names);
+    while let Some((name, _, object)) = names.next().await? {
+        for (description, segment) in object.segments() {
+            row.since = row.since.min(description.since);
+            description.gaps.iter().for_each(|gap| row.add_gap(gap.clone()));
+            if row.newest <= segment.to {
+                (row.stream, row.key) = (description.stream.clone(), description.key.clone());
+            }
+            let count = segment.index.total();
+            row.changes += count;
+            row.newest = row.newest.max(if count == 0 { description.since } else { segment.to - 1 });
+            row.last_change = row.last_change.max((count > 0).then_some(segment.to));
+            if name.to < end {
+                continue;
+            }
+            let last = &mut row.last_sequence;
+            let later = |change: holdfast_vault::format::changes::Change| {
+                if last.as_ref().is_none_or(|last| compare_sequences(last, &change.sequence).is_lt()) {
+                    *last = Some(change.sequence);
+                }
+                Ok(())
+            };
+            object.each(&services.vault, segment, ALL_KEYS, later).await?;
+        }
+    }
+    row.newest = row.newest.max(row.since);
+    Ok(Some(row))
+}
