@@ -16,11 +16,8 @@ mod pace;
 mod present;
 mod schema;
 mod source;
-<<<<<<< HEAD
-mod swap;
-=======
 mod stream_event;
->>>>>>> capture
+mod swap;
 mod table;
 mod target;
 mod write;

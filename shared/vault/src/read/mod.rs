@@ -1,11 +1,8 @@
 //! Reading: opening a vault, its manifests and packs; walking trees and records; verifying all of it.
 
-<<<<<<< HEAD
+pub mod changes;
 pub mod layers;
 pub mod merged;
-=======
-pub mod changes;
->>>>>>> capture
 pub mod pack;
 pub mod records;
 pub mod shard;

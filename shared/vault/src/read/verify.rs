@@ -6,12 +6,8 @@ use super::vault::Vault;
 use super::{records, tree};
 use crate::crypto::DigestSum;
 use crate::error::{Class, Error, Result};
-<<<<<<< HEAD
-use crate::format::footer::{DeltaCounts, IndexSegment, RunSegment, Segment, TreeSegment};
-=======
 use crate::format::changes::ChangeName;
-use crate::format::footer::{IndexSegment, RunSegment, Segment, TreeSegment};
->>>>>>> capture
+use crate::format::footer::{DeltaCounts, IndexSegment, RunSegment, Segment, TreeSegment};
 use crate::format::header::ObjectKind;
 use crate::format::manifest::{Manifest, SegmentRef, StreamManifest, manifest_key};
 use crate::write::records::{KeyStorage, STATE_ROW_LEN, record_digest};

@@ -116,6 +116,10 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
         task.cursor.clone().map(serde_json::from_value).transpose().map_err(unreadable)?.unwrap_or(start);
     let selection = &detail.request.selection;
     let fetch = if selection.is_partial() { Fetch::Blocks } else { Fetch::Whole };
+    let changes = match detail.request.at {
+        Some(at) => super::at::Changes::until(services, &manifest, stream, at)?,
+        None => None,
+    };
     let mut writing = Writing {
         target: target.as_ref(),
         stream,
@@ -128,12 +132,12 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
     match &stream.info.shape {
         StreamKind::Records { .. } if !selection.keys.is_empty() => {
             let hasher = services.vault.keys().key_hasher(manifest.name_key_version)?;
-            writing.chosen_records(hasher, &selection.keys).await?;
+            writing.chosen_records(hasher, &selection.keys, changes).await?;
         }
         StreamKind::Records { .. } if order.shards.is_some() => {
             let hasher = services.vault.keys().key_hasher(manifest.name_key_version)?;
             if let Some(shards) = order.shards {
-                writing.layered(hasher, shards, from).await?;
+                writing.layered(hasher, shards, changes, from).await?;
             }
         }
         StreamKind::Records { .. } => writing.records(from).await?,
@@ -188,22 +192,38 @@ impl Writing<'_> {
         Ok(())
     }
 
-    async fn chosen_records(&mut self, hasher: Namer, asked: &[String]) -> Result<()> {
+    async fn chosen_records(
+        &mut self,
+        hasher: Namer,
+        asked: &[String],
+        changes: Option<super::at::Changes<'_>>,
+    ) -> Result<()> {
         let finder = KeyFinder::new(&self.stream.info)?;
         let key_of = |value: &[u8]| finder.key(value);
-        let keys = RecordKeys::new(hasher, &key_of);
-        let candidates: Vec<Vec<u128>> = asked
-            .iter()
-            .map(|typed| finder.candidates(typed).iter().map(|key| keys.hash_of(key)).collect())
-            .collect();
-        let wanted: Vec<u128> = candidates.iter().flatten().copied().collect();
-        let found = layers::find(&mut self.reader, self.stream, &keys, &wanted).await?;
+        let keys = RecordKeys::new(hasher.clone(), &key_of);
+        let meant: Vec<Vec<Vec<u8>>> = asked.iter().map(|typed| finder.candidates(typed)).collect();
+        let flat: Vec<Vec<u8>> = meant.iter().flatten().cloned().collect();
+        let wanted: Vec<u128> = flat.iter().map(|key| keys.hash_of(key)).collect();
+        let mut found = layers::find(&mut self.reader, self.stream, &keys, &wanted).await?;
+        if let Some(changes) = changes {
+            for latest in changes.of_keys(&hasher, &flat).await? {
+                match latest.value {
+                    Some(value) => {
+                        found.insert(latest.hash, layers::Found { key: latest.key, value });
+                    }
+                    None => {
+                        found.remove(&latest.hash);
+                    }
+                }
+            }
+        }
         let stored = self.stream.info.keys_are_stored();
         let mut batch = RecordBatch::default();
         let mut taken = HashSet::new();
-        for candidates in candidates {
-            match candidates.iter().find_map(|hash| Some((hash, found.get(hash)?))) {
-                Some((hash, record)) if taken.insert(*hash) => {
+        for candidates in meant {
+            let hashes = candidates.iter().map(|key| keys.hash_of(key));
+            match hashes.into_iter().find_map(|hash| Some((hash, found.get(&hash)?))) {
+                Some((hash, record)) if taken.insert(hash) => {
                     let key: &[u8] = if stored { &record.key } else { &[] };
                     batch.push(key, &record.value, 0);
                 }
