@@ -831,9 +831,16 @@ class FaultTest(VaultTest):
         self.check_tree(lambda e: e.__setitem__(1, replace(e[1], offset=20_001)), "reaches past the end")
 
     def test_paths(self) -> None:
-        self.check_tree(lambda entries: entries.insert(0, Entry(b"/absolute")), "not one that the format allows")
+        self.check_tree(lambda entries: entries.insert(0, Entry(b"")), "not one that the format allows")
         self.check_tree(lambda entries: entries.insert(0, Entry(b"a\0b")), "not one that the format allows")
         self.check_tree(lambda entries: entries.insert(0, Entry(b"a", kind=DIRECTORY)), "does not end with a slash")
+        self.check_tree(lambda e: e.insert(0, Entry(b"a", mtime=(1, 10**9))), "a second of nanoseconds")
+        self.check_tree(lambda e: e.insert(0, Entry(b"a", kind=3)), "unknown flags 0x03")
+
+    def test_paths_of_objects(self) -> None:
+        entries = [Entry(b"/absolute"), Entry(b"a//b"), *draft_entries()]
+        self.vault.write(draft(entries))
+        self.assertEqual(self.findings(), [])
 
     def test_content(self) -> None:
         self.check_tree(lambda e: e.__setitem__(4, replace(e[4], content=SMALL[::-1])), "has another SHA-256")
@@ -880,8 +887,15 @@ class FaultTest(VaultTest):
         made.near.segments[0].first_block = 9
         self.check(made, made.near.key, "reaches past the last block")
         made = draft()
-        made.near.segments[0].kind = 5
-        self.check(made, made.near.key, "unknown kind 5")
+        made.near.segments[0].kind = 8
+        self.check(made, made.near.key, "unknown kind 8")
+        made = draft()
+        made.near.segments.append(replace(made.near.segments[0], first_block=1, fences=[(b"x", 1)] * 2))
+        self.check(made, made.near.key, "segments that overlap")
+        made = draft()
+        summary = made.runs.segments[0].summary
+        made.runs.segments[0].summary = summary[:1] + number(1) + summary[2:]
+        self.check(made, made.runs.key, "tombstones in a run that is not a delta")
         made = draft()
         made.near.segments.append(made.lists.segments[0])
         self.check(made, made.near.key, "a kind that does not belong there")
@@ -978,12 +992,16 @@ class FaultTest(VaultTest):
         made.tables.blocks[1] = (PLAIN, state_block(twice, keys=False))
         self.check(finish_draft(made), made.tables.key, "a key hash that another table of the layer has too")
 
-    def test_layers_that_are_not_read(self) -> None:
+    def test_layers_that_are_none(self) -> None:
         made = draft()
         made.manifest["streams"][1]["layers"] *= 2
         self.vault.write(made)
         done = self.extract()
-        self.assertEqual((done.code, done.err.count("\n"), self.target.exists()), (1, 1, False), done)
+        self.assertEqual((done.code, done.err.count("\n"), self.target.exists()), (3, 1, False), done)
+        for kind in ("delta", "other"):
+            made = draft()
+            made.manifest["streams"][1]["layers"][0].update(kind=kind, added=40, changed=0, deleted=0)
+            self.check(made, f"manifests/{BACKUP}", "layer")
 
 
 class SafetyTest(VaultTest):
@@ -999,7 +1017,7 @@ class SafetyTest(VaultTest):
         return done
 
     def test_paths_that_lead_elsewhere(self) -> None:
-        for path in (b"../evil", b"a/../../evil", b"a//evil", b"./evil", b"a/.", b"", b"file/"):
+        for path in (b"../evil", b"a/../../evil", b"a//evil", b"./evil", b"a/.", b"/evil", b"file/"):
             with self.subTest(path=path), tempfile.TemporaryDirectory() as name:
                 self.target = self.folder / "out"
                 self.refuse(Entry(path), Entry(b"good"))
