@@ -40,7 +40,7 @@ import time
 import urllib.parse
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, NamedTuple, TypeVar
@@ -343,7 +343,7 @@ class Extent(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """A file, a part of one, a directory or a symbolic link, with the digest that the format gives it; or a tombstone."""
+    """A file, a part of one, a directory or a link, with the digest that the format gives it; or a tombstone."""
 
     kind: EntryKind
     path: bytes
@@ -1318,9 +1318,7 @@ class LayerWalk:
     def gap(self) -> None:
         pass
 
-    def block(
-        self, opened: OpenSegment, number: int, fence: Fence, tally: Tally
-    ) -> Iterator[tuple[OpenSegment, Any]]:
+    def block(self, opened: OpenSegment, number: int, fence: Fence, tally: Tally) -> Iterator[tuple[OpenSegment, Any]]:
         raise NotImplementedError
 
     def compare(self, opened: OpenSegment, tally: Tally) -> Iterator[str]:
@@ -1346,7 +1344,8 @@ class LayerWalk:
 
     def _read(self, opened: OpenSegment, tally: Tally) -> Iterator[tuple[OpenSegment, Any]]:
         segment = opened.segment
-        self._sums = tuple(map(sum, zip(self._sums, (segment.added, segment.changed, segment.deleted))))
+        added, changed, deleted = self._sums
+        self._sums = (added + segment.added, changed + segment.changed, deleted + segment.deleted)
         self._visitor.begin(opened)
         for place, (number, fence) in enumerate(segment.numbered_fences(), 1):
             try:
@@ -1583,7 +1582,7 @@ class RunMerge:
         backup: Backup,
         stream: Stream,
         make_visitor: Callable[[Layer], RunVisitor] = lambda _: RunVisitor(),
-        hidden: frozenset[bytes] | set[bytes] = frozenset(),
+        hidden: Set[bytes] = frozenset(),
         must_hash: bool = False,
         with_doubtful: bool = False,
     ) -> None:
@@ -2111,9 +2110,9 @@ class Capture:
                 failed.append(damage)
         replaces = {key: {one for segment in of for one in segment.replaces} for key, of in opened.items()}
         replaced = all_replaced(replaces)
-        for damage in failed:
-            if damage.key not in replaced:
-                self._report.damage(damage.key, damage.what)
+        for one in failed:
+            if one.key not in replaced:
+                self._report.damage(one.key, one.what)
         self.segments = [segment for key, of in opened.items() if key not in replaced for segment in of]
 
     def _open(self, key: str, name: str, resource: str) -> list[ChangeSegment]:
@@ -2136,7 +2135,9 @@ class Capture:
     def of_stream(self, stream: str) -> list[ChangeSegment]:
         return [segment for segment in self.segments if segment.stream == stream]
 
-    def changes(self, segments: Sequence[ChangeSegment], after: int | None, until: int | None) -> Iterator[Change]:
+    def changes(
+        self, segments: Sequence[ChangeSegment], after: int | None, until: int | None
+    ) -> Iterator[tuple[SealedObject, Change]]:
         """Each change after a time and until another (milliseconds) once, in order of key hashes and sequences."""
         wanted = [
             segment
@@ -2151,7 +2152,7 @@ class Capture:
                 continue
             previous = change
             if (after is None or change.time > after) and (until is None or change.time <= until):
-                yield change
+                yield holder, change
 
     def _read(self, from_segment: ChangeSegment) -> Iterator[tuple[SealedObject, Change]]:
         holder, segment = from_segment.opened.holder, from_segment.opened.segment
@@ -2240,7 +2241,7 @@ class Overlay:
 
     def _last(self) -> Iterator[Change]:
         last: Change | None = None
-        for change in self._capture.changes(self._segments, *self._window):
+        for _, change in self._capture.changes(self._segments, *self._window):
             if last and last.key_hash != change.key_hash:
                 yield last
             last = change
@@ -2554,7 +2555,7 @@ def extract_records(
     backup: Backup, stream: Stream, target: int, name: str, overlay: Overlay | None, with_doubtful: bool
 ) -> None:
     """Writes the values of records, one a line; of those in an overlay the values that it has."""
-    hidden = overlay.hidden if overlay else frozenset()
+    hidden = overlay.hidden if overlay else set()
     merge = RunMerge(backup, stream, hidden=hidden, with_doubtful=with_doubtful)
     with os.fdopen(os.open(name, NEW_FILE, 0o666, dir_fd=target), "wb") as file:
         for record in merge.records():
@@ -2634,11 +2635,12 @@ def command_show(vault: Vault, options: argparse.Namespace) -> ExitCode:
 
 def command_extract(vault: Vault, options: argparse.Namespace) -> ExitCode:
     report = Report(print)
+    overlays: dict[str, Overlay] = {}
     if options.at is None:
         if options.ignore_gaps:
             raise BadInput("--ignore-gaps goes with --at")
         backup = Backup(vault, read_wanted_manifest(vault, options.id), report)
-        chosen, overlays = choose_streams(backup, options.stream), {}
+        chosen = choose_streams(backup, options.stream)
     else:
         backup = newest_backup(vault, options.id, wanted_time(options.at, "--at"), report)
         chosen, overlays = point_in_time(backup, options)
@@ -2701,10 +2703,10 @@ def newest_backup(vault: Vault, resource: str, at: int, report: Report) -> Backu
             is_known = True
             if completed <= at:
                 newest = manifest
-    for damage in failed:
-        name = damage.key.rpartition("/")[2]
+    for one in failed:
+        name = one.key.rpartition("/")[2]
         if (newest is None or name > newest.id) and ulid_ms(name) * 10**6 <= at:
-            report.damage(damage.key, f"{damage.what}; it may be of a newer backup of the resource")
+            report.damage(one.key, f"{one.what}; it may be of a newer backup of the resource")
     if newest is None and is_known:
         raise BadInput(f"no backup of {printable(resource)!r} was complete at that time")
     if newest is None:
@@ -2796,11 +2798,11 @@ def command_changes(vault: Vault, options: argparse.Namespace) -> ExitCode:
         raise BadInput(f"the vault has no changes of a stream {printable(options.stream)!r}")
     for stream in capture.streams():
         if options.stream in (None, stream):
-            for change in capture.changes(capture.of_stream(stream), after, until):
+            for holder, change in capture.changes(capture.of_stream(stream), after, until):
                 try:
                     print(change_line(stream, change))
                 except Malformed as error:
-                    report.damage("changes", f"a change of {format_ms(change.time)} {error}", stream)
+                    report.damage(holder.key, f"a change of {format_ms(change.time)} {error}", stream)
     if report.damages():
         raise Damage("changes", f"changes are damaged: {len(report.damages())} findings")
     return ExitCode.OK
