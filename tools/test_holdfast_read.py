@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -82,8 +83,12 @@ def hkdf(secret: bytes, salt: bytes, info: str) -> bytes:
 
 
 def keyed(name: str, data: bytes) -> bytes:
-    """The first half of an HMAC with one of the keys that are derived from the vault's."""
-    return hmac.digest(hkdf(VAULT_KEY, VAULT_ID, f"holdfast/1/{name}"), data, "sha256")[:16]
+    """The first half of an HMAC with one of the keys that are derived from the vault's version 1."""
+    return keyed_with(VAULT_KEY, name, data)
+
+
+def keyed_with(vault_key: bytes, name: str, data: bytes) -> bytes:
+    return hmac.digest(hkdf(vault_key, VAULT_ID, f"holdfast/1/{name}"), data, "sha256")[:16]
 
 
 def compress(codec: int, plain: bytes) -> bytes:
@@ -664,19 +669,23 @@ class Vault:
         self.key_file = root / "key.json"
         self.write_key_file(self.key_file, SECRET)
         self.put("holdfast.json", json.dumps({"format": 1, "vault": VAULT_ID.hex()}).encode())
+        self.write_vault_key(1, VAULT_KEY)
+
+    def write_vault_key(self, version: int, key: bytes) -> None:
         salt = b"0123456789ab"
         wrap = AESGCM(hkdf(SECRET, salt, "holdfast/1/wrap"))
-        bound = b"holdfast/1/vault-key" + VAULT_ID + (1).to_bytes(4, "little")
-        self.write_wrapped({"kind": "local", "key": "the-key"}, salt + wrap.encrypt(bytes(12), VAULT_KEY, bound))
+        bound = b"holdfast/1/vault-key" + VAULT_ID + version.to_bytes(4, "little")
+        self.write_wrapped({"kind": "local", "key": "the-key"}, salt + wrap.encrypt(bytes(12), key, bound), version)
 
     @staticmethod
     def write_key_file(path: Path, secret: bytes, id: str = "the-key") -> None:
         value = {"kind": "holdfast-key", "version": 1, "id": id, "secret": base64.b64encode(secret).decode()}
         path.write_text(json.dumps(value))
 
-    def write_wrapped(self, wrapped_by: dict[str, str], wrapped: bytes) -> None:
-        value = {"format": 1, "vault": VAULT_ID.hex(), "version": 1, "wrapped_by": wrapped_by}
-        self.put("keys/00000001.json", json.dumps({**value, "wrapped": base64.b64encode(wrapped).decode()}).encode())
+    def write_wrapped(self, wrapped_by: dict[str, str], wrapped: bytes, version: int = 1) -> None:
+        value = {"format": 1, "vault": VAULT_ID.hex(), "version": version, "wrapped_by": wrapped_by}
+        text = json.dumps({**value, "wrapped": base64.b64encode(wrapped).decode()})
+        self.put(f"keys/{version:08}.json", text.encode())
 
     def put(self, key: str, data: bytes) -> None:
         path = self.root / key
@@ -1744,6 +1753,24 @@ class ChangesTest(VaultTest):
         one.replaces, other.replaces = [other.key, one.key], [one.key]
         self.write_changes(one, other)
         self.assertEqual(len(self.listed()), 7)
+
+    def test_another_version_of_the_vault_key(self) -> None:
+        """Key hashes of changes are always under version 1, those of a backup under the version that it names."""
+        newer = b"n" * 32
+        self.vault.write_vault_key(2, newer)
+        with unittest.mock.patch(f"{__name__}.keyed", lambda name, data: keyed_with(newer, name, data)):
+            made = record_layers([[records(range(6))]], started=at(0), completed=at(5000))
+        made.manifest["name_key_version"] = 2
+        self.vault.write(made)
+        self.write_changes(ChangeObject("c", self.story()))
+        self.assertEqual(self.findings(), [])
+        self.assert_at(25 * MINUTE, {1: 2, 2: -1, 9: 1})
+
+    def test_on_top_of_layers(self) -> None:
+        self.write_backup(BACKUP, 0, [[records(range(8))], [{**gone([6, 7]), **records([1], 5)}], [records([1], 0)]])
+        self.write_changes(ChangeObject("c", [*self.story(), self.change(6, 22 * MINUTE, 200, None, 4)]))
+        self.assert_at(20 * MINUTE, {1: 2, 2: -1})
+        self.assert_at(22 * MINUTE, {1: 2, 2: -1, 6: 4})
 
     def test_streams_that_appeared(self) -> None:
         self.write_changes(ChangeObject("c", self.story()), ChangeObject("d", self.story(), stream="new"))
