@@ -214,8 +214,8 @@ impl Reading<'_> {
         };
         let writer = RecordsWriter::with(keys, options)?;
         let against = self.against().await?;
-        // What is sorted for a join, or merged into a new base, is not what the vault is to hold.
-        out.kept = self.plan.way == Way::Sorted || self.plan.compact;
+        // What is to be joined is gathered into few runs before the vault gets it.
+        out.kept = self.plan.way != Way::Whole;
         let mut sink = RecordExport::new(writer, out, self.services.limits.step_bytes, against);
         let read = self.source.read_records(self.stream, self.range, self.from, &mut sink).await;
         let ended = match read {

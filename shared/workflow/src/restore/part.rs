@@ -19,7 +19,7 @@ use holdfast_vault::model::{StreamKind, Warning};
 use holdfast_vault::read::tree::EntryContent;
 use holdfast_vault::read::{Fetch, PackReader, RecordKeys, layers, records, tree};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Under this name a task counts the conflicts that its target met; they are added up and not shown as a warning.
@@ -202,20 +202,18 @@ impl Writing<'_> {
         let key_of = |value: &[u8]| finder.key(value);
         let keys = RecordKeys::new(hasher.clone(), &key_of);
         let meant: Vec<Vec<Vec<u8>>> = asked.iter().map(|typed| finder.candidates(typed)).collect();
-        let flat: Vec<Vec<u8>> = meant.iter().flatten().cloned().collect();
-        let wanted: Vec<u128> = flat.iter().map(|key| keys.hash_of(key)).collect();
-        let mut found = layers::find(&mut self.reader, self.stream, &keys, &wanted).await?;
-        if let Some(changes) = changes {
-            for latest in changes.of_keys(&hasher, &flat).await? {
-                match latest.value {
-                    Some(value) => {
-                        found.insert(latest.hash, layers::Found { key: latest.key, value });
-                    }
-                    None => {
-                        found.remove(&latest.hash);
-                    }
-                }
-            }
+        let mut found = HashMap::new();
+        // What a key means first is looked for first: most often that ends it.
+        let readings = meant.iter().map(Vec::len).max().unwrap_or(0);
+        for reading in 0..readings {
+            let settled =
+                |of_key: &[Vec<u8>]| of_key.iter().any(|key| found.contains_key(&keys.hash_of(key)));
+            let open: Vec<Vec<u8>> = meant
+                .iter()
+                .filter(|of_key| !settled(of_key))
+                .filter_map(|of_key| of_key.get(reading).cloned())
+                .collect();
+            found.extend(self.look_up(&hasher, &keys, &open, changes.as_ref()).await?);
         }
         let stored = self.stream.info.keys_are_stored();
         let mut batch = RecordBatch::default();
@@ -232,6 +230,30 @@ impl Writing<'_> {
             }
         }
         self.write_batch(&batch, &mut PartCursor::default()).await
+    }
+
+    /// The records of some canonical keys, as they are at the time that was asked for.
+    async fn look_up(
+        &mut self,
+        hasher: &Namer,
+        keys: &RecordKeys<'_>,
+        wanted: &[Vec<u8>],
+        changes: Option<&super::at::Changes<'_>>,
+    ) -> Result<HashMap<u128, layers::Found>> {
+        let hashes: Vec<u128> = wanted.iter().map(|key| keys.hash_of(key)).collect();
+        let mut found = layers::find(&mut self.reader, self.stream, keys, &hashes).await?;
+        let Some(changes) = changes else { return Ok(found) };
+        for latest in changes.of_keys(hasher, wanted).await? {
+            match latest.value {
+                Some(value) => {
+                    found.insert(latest.hash, layers::Found { key: latest.key, value });
+                }
+                None => {
+                    found.remove(&latest.hash);
+                }
+            }
+        }
+        Ok(found)
     }
 
     async fn entries(&mut self, mut at: PartCursor, globs: Option<&GlobSet>) -> Result<()> {
