@@ -37,6 +37,7 @@ pub struct PackReader {
     manifest: Arc<Manifest>,
     by_id: HashMap<Id, u32>,
     fetch: Fetch,
+    room: usize,
     loaded: VecDeque<(u32, Loaded)>,
     blocks: VecDeque<((u32, u32), Bytes)>,
     /// Every block opened so far, whether or not it is still kept.
@@ -54,11 +55,19 @@ impl PackReader {
             manifest: manifest.clone(),
             by_id,
             fetch,
+            room: PACKS,
             loaded: VecDeque::new(),
             blocks: VecDeque::new(),
             opened: HashSet::new(),
             bytes_read: 0,
         }
+    }
+
+    /// Keeps so many objects open, where what is read alternates between them: with [`Fetch::Blocks`] little of each.
+    #[must_use]
+    pub fn with_room(mut self, objects: usize) -> Self {
+        self.room = objects.max(PACKS);
+        self
     }
 
     /// Different blocks opened so far.
@@ -147,7 +156,7 @@ impl PackReader {
             at
         } else {
             let stored = self.stored(object)?.clone();
-            if self.loaded.len() >= PACKS {
+            if self.loaded.len() >= self.room {
                 self.loaded.pop_front();
             }
             let loaded = match self.fetch {
