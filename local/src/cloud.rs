@@ -8,7 +8,7 @@ use crate::home::Home;
 use crate::journal::{Entry, Journal};
 use holdfast_common::clock::{Clock, Ids, RandomIds, SystemClock};
 use holdfast_common::jobs::{BackupType, Job, JobChange, JobStore, Status};
-use holdfast_common::storage::DirectoryStorage;
+use holdfast_common::storage::{Counting, DirectoryStorage, Operation};
 use holdfast_connectors::SourceSpec;
 use holdfast_vault::crypto::SecretKey;
 use holdfast_vault::error::{Code, Error, Result};
@@ -59,6 +59,7 @@ pub struct Cloud {
     journal: Journal,
     ids: Arc<dyn Ids>,
     tables: EmbeddedDynamoDb,
+    vault_calls: Arc<Counting>,
 }
 
 impl Cloud {
@@ -82,7 +83,7 @@ impl Cloud {
         ids: Arc<dyn Ids>,
     ) -> Result<Self> {
         let home = Arc::new(Home::open(path, options.create)?);
-        let vault = open_vault(&home).await?;
+        let (vault, vault_calls) = open_vault(&home).await?;
         let staging: Arc<dyn Storage> = Arc::new(DirectoryStorage::scratch(&home.path().join("staging"))?);
         let state = EmbeddedDynamoDb::open(&home.path().join("state.db"))?;
         let tables = EmbeddedDynamoDb::open(&home.path().join("tables.db"))?;
@@ -111,9 +112,16 @@ impl Cloud {
             restore: StateMachine::load("restore", RESTORE, &substitutions())?,
             ids,
             tables,
+            vault_calls,
         };
         cloud.end_interrupted().await?;
         Ok(cloud)
+    }
+
+    /// How often the vault was read from so far: whole objects or ranges of them.
+    #[must_use]
+    pub fn vault_reads(&self) -> u64 {
+        self.vault_calls.count(Operation::Get)
     }
 
     /// What the steps work with.
@@ -269,11 +277,12 @@ impl Cloud {
     }
 }
 
-async fn open_vault(home: &Home) -> Result<Vault> {
+async fn open_vault(home: &Home) -> Result<(Vault, Arc<Counting>)> {
     let key = home.key()?;
-    let storage: Arc<dyn Storage> = Arc::new(DirectoryStorage::open(&home.path().join("vault"))?);
+    let directory = DirectoryStorage::open(&home.path().join("vault"))?;
+    let storage = Arc::new(Counting::new(Arc::new(directory)));
     let wrapping = WrappingKey { id: key.id_text(), secret: SecretKey::new(*key.secret()) };
-    Vault::create(storage, &wrapping).await
+    Ok((Vault::create(storage.clone(), &wrapping).await?, storage))
 }
 
 /// Why a job failed, out of its row, or out of its execution where it has none.

@@ -14,7 +14,7 @@ const LONGEST_FILE: usize = 700;
 const TESTS: &str = "holdfast-tests";
 /// Whose shipped code may depend on the AWS SDK.
 const WITH_AWS: &[&str] =
-    &["holdfast-common", "holdfast-connectors", "holdfast-local", "holdfast-cli", TESTS];
+    &["holdfast-common", "holdfast-connectors", "holdfast-local", "holdfast-cli", "holdfast-bench", TESTS];
 /// Where below a crate's `src` the AWS SDK may be named: a file, or a directory with its `/`.
 const AWS_PLACES: &[(&str, &[&str])] = &[
     ("holdfast-common", &["jobs/", "storage/s3.rs", "storage/s3/"]),
@@ -22,6 +22,8 @@ const AWS_PLACES: &[(&str, &[&str])] = &[
     ("holdfast-local", &["clients.rs", "cloud.rs", "dynamodb.rs"]),
     // The demo plays the shop's own application, which fills and reads its tables as any client of AWS would.
     ("holdfast-cli", &["demo/tables.rs"]),
+    // So does the benchmark.
+    ("holdfast-bench", &["cases/table.rs"]),
 ];
 const AWS_NAMES: &[&str] = &[
     "aws_config",
@@ -64,6 +66,7 @@ fn allowed(member: &Member, functions: &BTreeSet<String>) -> Option<BTreeSet<Str
         "holdfast-common" | "holdfast-connectors" => (vault, false),
         "holdfast-workflow" => (&steps[1..], false),
         "holdfast-local" => (steps, true),
+        "holdfast-bench" => return Some(["holdfast-local", "holdfast-vault"].map(str::to_owned).into()),
         "holdfast-cli" => {
             let names = [
                 "holdfast-local",

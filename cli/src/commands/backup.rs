@@ -16,7 +16,7 @@ use std::fmt::{self, Write as _};
 /// The backup is verified as the resource's policy says. The first Ctrl-C cancels it and waits until nothing is left
 /// half done; the second ends the process at once.
 #[derive(Debug, clap::Args)]
-#[command(after_help = after_help!("holdfast backup orders", "holdfast backup orders --type full --json"))]
+#[command(after_help = after_help!("holdfast backup orders", "holdfast backup orders --type incremental --json"))]
 pub(crate) struct Args {
     /// The resource's name
     #[arg(value_name = "NAME")]
@@ -31,12 +31,18 @@ pub(crate) struct Args {
 enum Type {
     /// Refers to nothing older
     Full,
+    /// Stores what changed since the latest backup
+    Incremental,
+    /// Stores what changed since the latest full backup
+    Differential,
 }
 
 impl From<Type> for BackupType {
     fn from(asked: Type) -> Self {
         match asked {
             Type::Full => Self::Full,
+            Type::Incremental => Self::Incremental,
+            Type::Differential => Self::Differential,
         }
     }
 }

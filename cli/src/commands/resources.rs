@@ -85,6 +85,7 @@ const fn kind(source: &SourceSpec) -> &'static str {
     match source {
         SourceSpec::Files { .. } => "files",
         SourceSpec::Jsonl { .. } => "jsonl",
+        SourceSpec::Json { .. } => "json",
         SourceSpec::Dynamodb { .. } => "dynamodb",
         SourceSpec::S3 { .. } => "s3",
     }

@@ -33,7 +33,11 @@ pub(crate) struct Args {
     #[arg(value_name = "ID")]
     id: String,
     /// Where to: a directory, a table or a bucket
-    #[arg(long, value_name = "TARGET", help = "files:DIR, jsonl:DIR, dynamodb:TABLE or s3://BUCKET/PREFIX")]
+    #[arg(
+        long,
+        value_name = "TARGET",
+        help = "files:DIR, jsonl:DIR, json:FILE, dynamodb:TABLE or s3://BUCKET/PREFIX"
+    )]
     to: String,
     /// Only this stream; may be given several times
     #[arg(long = "stream", value_name = "STREAM")]
@@ -98,7 +102,7 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     }
     let work = Box::pin(cloud.run_restore(&id, &request));
     let job = attend(global, &cloud, &id, &format!("restoring {}", request.backup), work).await?;
-    let restored = Restored::new(&job, &request)?;
+    let restored = Restored::new(&job, &request, cloud.vault_reads())?;
     let missed = restored.warnings.iter().any(|warning| warning.code == "KeyNotFound");
     Outcome::new(&restored, global.json, Exit::differences(missed))
 }
@@ -106,7 +110,7 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
 /// The target, with its directory meant from here: the backup may be restored by another process, elsewhere.
 fn target(args: &Args) -> Result<TargetSpec> {
     let mut target = TargetSpec::parse(&args.to, args.endpoint.clone(), args.region.clone())?;
-    if let TargetSpec::Files { path } | TargetSpec::Jsonl { path } = &mut target {
+    if let TargetSpec::Files { path } | TargetSpec::Jsonl { path } | TargetSpec::Json { path } = &mut target {
         for (option, given) in [("--endpoint", &args.endpoint), ("--region", &args.region)] {
             if given.is_some() {
                 return Err(Error::new(
@@ -114,12 +118,11 @@ fn target(args: &Args) -> Result<TargetSpec> {
                     format!("{option} does not go with --to {}", args.to),
                 )
                 .object(option)
-                .hint(format!("leave {option} out: a directory has none")));
+                .hint(format!("leave {option} out: a path has none")));
             }
         }
         *path = std::path::absolute(&*path).map_err(|e| {
-            Error::new(Code::InvalidInput, format!("--to {:?} names no directory: {e}", args.to))
-                .object("--to")
+            Error::new(Code::InvalidInput, format!("--to {:?} names no path: {e}", args.to)).object("--to")
         })?;
     }
     Ok(target)
@@ -136,6 +139,8 @@ struct Restored {
     bytes: u64,
     conflicts: u64,
     warnings: Vec<Warning>,
+    /// How often the vault was read from: whole objects or ranges of them.
+    vault_reads: u64,
     #[serde(skip)]
     took: String,
     #[serde(skip)]
@@ -143,7 +148,7 @@ struct Restored {
 }
 
 impl Restored {
-    fn new(job: &Job, request: &RestoreRequest) -> Result<Self> {
+    fn new(job: &Job, request: &RestoreRequest, vault_reads: u64) -> Result<Self> {
         let (backup, target, _, written) = restore::asked(job)?;
         Ok(Self {
             id: job.id.clone(),
@@ -155,6 +160,7 @@ impl Restored {
             bytes: job.totals.bytes,
             conflicts: written.conflicts,
             warnings: job.warnings.clone(),
+            vault_reads,
             took: took(job, job.created_at)
                 .map_or_else(String::new, |took| format!(" in {}", duration(took))),
             kept: request.on_conflict == OnConflict::Skip,

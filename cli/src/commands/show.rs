@@ -174,6 +174,8 @@ fn source_text(source: &SourceSpec) -> String {
     match source {
         SourceSpec::Files { path } => format!("files:{}", path.display()),
         SourceSpec::Jsonl { path, key } => format!("jsonl:{} (key {})", path.display(), key.join(", ")),
+        SourceSpec::Json { path: Some(path), .. } => format!("json:{}", path.display()),
+        SourceSpec::Json { path: None, .. } => "json (an inline document)".to_owned(),
         SourceSpec::Dynamodb { table, .. } => format!("dynamodb:{table}"),
         SourceSpec::S3 { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}"),
     }

@@ -1,8 +1,8 @@
-//! Begins a backup: its streams and ranges become tasks.
+//! Begins a backup: its streams and ranges become tasks. Asked again after they are read, it lists the joins.
 
 use holdfast_vault::error::Result;
-use holdfast_workflow::events::PlanEvent;
-use holdfast_workflow::{Services, handler, plan};
+use holdfast_workflow::events::{JoinEvent, PlanEvent};
+use holdfast_workflow::{Services, handler, join, plan};
 use serde_json::Value;
 
 /// Decodes the event, does the work, encodes the answer.
@@ -10,6 +10,10 @@ use serde_json::Value;
 /// # Errors
 /// `InvalidInput` if the event is none of this function's, or what the work gives.
 pub async fn handle(services: &Services, event: Value) -> Result<Value> {
+    if event.get("join").is_some() {
+        let event: JoinEvent = handler::decode(event)?;
+        return handler::encode(&join::plan(services, &event).await?);
+    }
     let event: PlanEvent = handler::decode(event)?;
     handler::encode(&plan::plan(services, &event).await?)
 }

@@ -5,11 +5,13 @@ use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::{RecordEncoding, StreamInfo, StreamKind};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// Finds the keys of a stream's records.
 #[derive(Debug)]
 pub struct KeyFinder {
-    reader: KeyReader,
+    /// `None` where the stream's records carry no key: then it is stored beside them.
+    reader: Option<KeyReader>,
     encoding: RecordEncoding,
     parts: usize,
 }
@@ -28,18 +30,29 @@ impl KeyFinder {
             .object(&stream.name)
             .hint("choose files with --path"));
         };
-        Ok(Self { reader: KeyReader::new(*encoding, key)?, encoding: *encoding, parts: key.len() })
+        let reader = if key.is_empty() { None } else { Some(KeyReader::new(*encoding, key)?) };
+        // A key that is stored is a position: one part.
+        Ok(Self { reader, encoding: *encoding, parts: key.len().max(1) })
     }
 
-    /// The canonical key of a record.
+    /// The canonical key of a record that a run or a batch holds: the one stored beside it, else read from the value.
     ///
     /// # Errors
-    /// `ObjectDamaged` if the record has none, which a record that was backed up has.
+    /// As [`KeyFinder::key`].
+    pub fn key_beside<'k>(&self, stored: &'k [u8], value: &[u8]) -> Result<Cow<'k, [u8]>> {
+        if stored.is_empty() { self.key(value).map(Cow::Owned) } else { Ok(Cow::Borrowed(stored)) }
+    }
+
+    /// The canonical key of a record, read from its value.
+    ///
+    /// # Errors
+    /// `ObjectDamaged` if the record has none, which a record that was backed up has, unless its key is stored beside it.
     pub fn key(&self, value: &[u8]) -> Result<Vec<u8>> {
         let unreadable = || Error::new(Code::ObjectDamaged, "a stored record has no readable key");
         let text = std::str::from_utf8(value).map_err(|_| unreadable())?;
         let (mut found, mut key) = (Found::default(), Vec::new());
-        self.reader.read(text, &mut found, &mut key).map_err(|_| unreadable())?;
+        let reader = self.reader.as_ref().ok_or_else(unreadable)?;
+        reader.read(text, &mut found, &mut key).map_err(|_| unreadable())?;
         Ok(key)
     }
 

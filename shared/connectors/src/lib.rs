@@ -9,13 +9,18 @@
 mod aws;
 pub mod batch;
 pub mod clients;
+pub mod document;
 pub mod dynamodb;
+pub mod fields;
 pub mod files;
+pub mod filter;
 pub mod jsonl;
 pub mod keys;
 pub mod live;
 mod local_fs;
 pub mod open;
+mod plain;
+mod raw_json;
 pub mod s3;
 pub mod source;
 pub mod spec;
@@ -24,6 +29,8 @@ pub mod target;
 
 pub use batch::{RecordBatch, RecordRef};
 pub use clients::{Clients, EnvironmentClients};
+pub use fields::{FieldChange, changed_fields, plain};
+pub use filter::{RecordFilter, key_text};
 pub use keys::KeyFinder;
 pub use live::{Live, Revert, Reverted, open_live};
 pub use open::{open_source, open_target};

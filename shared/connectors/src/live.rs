@@ -81,6 +81,11 @@ pub async fn open_live(spec: &SourceSpec, limits: Limits, clients: &dyn Clients)
     Ok(match spec {
         SourceSpec::Files { .. } => return Err(no_records("files")),
         SourceSpec::S3 { .. } => return Err(no_records("s3")),
+        SourceSpec::Json { .. } => {
+            return Err(Error::new(Code::InvalidInput, "a document cannot be written in place")
+                .object("source.kind")
+                .hint("restore what it was: holdfast restore ID --to json:FILE"));
+        }
         SourceSpec::Jsonl { path, .. } => Box::new(JsonlLive::new(path)),
         SourceSpec::Dynamodb { table, endpoint, region } => {
             let client = clients.dynamodb(endpoint.as_deref(), region.as_deref()).await?;

@@ -1,6 +1,7 @@
 //! Opens the connector that a spec names.
 
 use crate::clients::Clients;
+use crate::document::{DocumentSource, DocumentTarget};
 use crate::dynamodb::{DynamoDbSource, DynamoDbTarget};
 use crate::files::{FilesSource, FilesTarget};
 use crate::jsonl::{JsonlSource, JsonlTarget};
@@ -23,6 +24,9 @@ pub async fn open_source(
     Ok(match spec {
         SourceSpec::Files { path } => Box::new(FilesSource::new(path)),
         SourceSpec::Jsonl { path, key } => Box::new(JsonlSource::new(path, key.clone())?),
+        SourceSpec::Json { document, path } => {
+            Box::new(DocumentSource::new(document.as_ref(), path.as_deref())?)
+        }
         SourceSpec::Dynamodb { table, endpoint, region } => {
             let client = clients.dynamodb(endpoint.as_deref(), region.as_deref()).await?;
             Box::new(DynamoDbSource::new(client, table, limits, workers))
@@ -47,6 +51,7 @@ pub async fn open_target(
     Ok(match spec {
         TargetSpec::Files { path } => Box::new(FilesTarget::new(path, order)),
         TargetSpec::Jsonl { path } => Box::new(JsonlTarget::new(path, order)),
+        TargetSpec::Json { path } => Box::new(DocumentTarget::new(path, order)),
         TargetSpec::Dynamodb { table, endpoint, region } => {
             let client = clients.dynamodb(endpoint.as_deref(), region.as_deref()).await?;
             Box::new(DynamoDbTarget::new(client, table, limits, order.on_conflict))

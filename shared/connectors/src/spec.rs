@@ -21,6 +21,15 @@ pub enum SourceSpec {
         /// JSON pointers to the parts of a record's key.
         key: Vec<String>,
     },
+    /// A JSON document, an object of named collections: one record stream a collection. Given here or in a file.
+    Json {
+        /// The document itself. Numbers are kept as far as a double holds them; in a file they are kept as written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        document: Option<serde_json::Value>,
+        /// The file that holds it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<PathBuf>,
+    },
     /// A DynamoDB table: one record stream of the table's name.
     Dynamodb {
         /// The table.
@@ -63,7 +72,7 @@ pub struct Limits {
     pub workers: Option<u32>,
 }
 
-/// Where a restore goes: `files:DIR`, `jsonl:DIR`, `dynamodb:TABLE` or `s3://BUCKET/PREFIX`.
+/// Where a restore goes: `files:DIR`, `jsonl:DIR`, `json:FILE`, `dynamodb:TABLE` or `s3://BUCKET/PREFIX`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum TargetSpec {
@@ -75,6 +84,11 @@ pub enum TargetSpec {
     /// A directory that gets one JSON Lines file a record stream.
     Jsonl {
         /// The directory; new or empty unless a policy for conflicts is given.
+        path: PathBuf,
+    },
+    /// A file that gets one JSON document with a collection for each record stream.
+    Json {
+        /// The file; new unless what is there may be overwritten.
         path: PathBuf,
     },
     /// A table that gets the items of one record stream.
@@ -108,12 +122,12 @@ impl TargetSpec {
     /// Reads the form that the command line takes.
     ///
     /// # Errors
-    /// `InvalidInput` with the four forms in its hint.
+    /// `InvalidInput` with the five forms in its hint.
     pub fn parse(text: &str, endpoint: Option<String>, region: Option<String>) -> Result<Self> {
         let bad = || {
             Error::new(Code::InvalidInput, format!("--to {text:?} names no target"))
                 .object("--to")
-                .hint("use files:DIR, jsonl:DIR, dynamodb:TABLE or s3://BUCKET/PREFIX")
+                .hint("use files:DIR, jsonl:DIR, json:FILE, dynamodb:TABLE or s3://BUCKET/PREFIX")
         };
         if let Some(rest) = text.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -133,6 +147,7 @@ impl TargetSpec {
             Some((_, "")) => Err(bad()),
             Some(("files", path)) => Ok(Self::Files { path: path.into() }),
             Some(("jsonl", path)) => Ok(Self::Jsonl { path: path.into() }),
+            Some(("json", path)) => Ok(Self::Json { path: path.into() }),
             Some(("dynamodb", table)) => Ok(Self::Dynamodb { table: table.to_owned(), endpoint, region }),
             _ => Err(bad()),
         }
@@ -144,6 +159,7 @@ impl fmt::Display for TargetSpec {
         match self {
             Self::Files { path } => write!(f, "files:{}", path.display()),
             Self::Jsonl { path } => write!(f, "jsonl:{}", path.display()),
+            Self::Json { path } => write!(f, "json:{}", path.display()),
             Self::Dynamodb { table, .. } => write!(f, "dynamodb:{table}"),
             Self::S3 { bucket, prefix, .. } => write!(f, "s3://{bucket}/{prefix}"),
         }

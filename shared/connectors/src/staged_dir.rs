@@ -251,7 +251,8 @@ impl StagedDir {
         Ok(Standing::Empty { mount_point })
     }
 
-    fn beside(&self, directory: &Path) -> Result<PathBuf> {
+    /// The workshop beside the target, whether it is there or not.
+    pub(crate) fn beside(&self, directory: &Path) -> Result<PathBuf> {
         let name = directory.file_name().unwrap_or(OsStr::new("root")).as_bytes();
         let mut hidden = OsString::from(".");
         hidden.push(OsStr::from_bytes(&name[..name.len().min(NAME_PART)]));
@@ -284,7 +285,7 @@ fn is_dir(path: &Path) -> bool {
 }
 
 /// Removes a tree, also where its directories may not be read or changed. Succeeds where there is none.
-fn remove_tree(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     let gone = |result: io::Result<()>| match result {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -601,7 +601,13 @@ proptest! {
                 let Reverted::Conflict { now: found, overwritten: true } = &told[id] else {
                     return Err(TestCaseError::fail(format!("{value:?} was lost: {:?}", told[id])));
                 };
-                prop_assert_eq!(found, &value.map(|item| bytes(id, item)));
+                // A value that is what an update of the undo had made meanwhile is told as it was before that.
+                let told: Attributes =
+                    found.as_ref().map_or_else(Map::new, |found| serde_json::from_slice(found).unwrap());
+                let mixture = value.zip(was.as_ref()).is_some_and(|(value, was)| {
+                    value.iter().all(|part| was.get(part.0) == Some(part.1) || told.get(part.0) == Some(part.1))
+                });
+                prop_assert!(mixture || *found == value.map(|item| bytes(id, item)));
                 prop_assert_eq!(now, was.as_ref());
             }
         }

@@ -41,6 +41,14 @@ pub struct StreamInfo {
     pub schema: serde_json::Value,
 }
 
+impl StreamInfo {
+    /// Whether the keys of the stream's records cannot be read from their values, so that they stand beside them.
+    #[must_use]
+    pub fn keys_are_stored(&self) -> bool {
+        matches!(&self.shape, StreamKind::Records { key, .. } if key.is_empty())
+    }
+}
+
 /// What a tree entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {

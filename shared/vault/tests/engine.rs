@@ -78,6 +78,7 @@ async fn store(vault: &Vault, shape: StreamKind, objects: Vec<FinishedObject>) -
         completed_at: "2026-11-21T00:00:00.000Z".to_owned(),
         name_key_version: 1,
         objects: stored,
+        own_objects: None,
         streams: vec![stream],
         warnings: Vec::new(),
     })

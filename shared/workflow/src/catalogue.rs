@@ -81,12 +81,9 @@ fn job(manifest: &Manifest, resource: &Resource) -> Result<Job> {
         })
     };
     let (started, completed) = (time(&manifest.started_at)?, time(&manifest.completed_at)?);
-    let detail = BackupDetail {
-        resource: resource.clone(),
-        streams: manifest.streams.iter().map(|stream| stream.info.clone()).collect(),
-        plan: String::new(),
-        tasks: 0,
-    };
+    let mut detail = BackupDetail::new(resource.clone());
+    detail.streams = manifest.streams.iter().map(|stream| stream.info.clone()).collect();
+    detail.base.clone_from(&manifest.base);
     let mut job = Job::new(&manifest.id, JobKind::Backup, &manifest.resource, started, value(&detail)?);
     job.backup_type = BackupType::deserialize(serde_json::Value::String(manifest.backup_type.clone())).ok();
     job.status = Status::Completed;

@@ -1,22 +1,19 @@
 //! Completes a backup: opens what its tasks left in the vault, proves it whole, seals and writes the manifest.
 
 mod duplicates;
+mod layers;
 
 use crate::events::{JobEvent, TaskAnswer};
 use crate::plan::{BackupDetail, detail, value};
 use crate::services::Services;
 use crate::staging;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use holdfast_common::jobs::{Job, JobChange, Status, StreamShape, StreamSummary, Totals};
-use holdfast_vault::crypto::DigestSum;
+use holdfast_common::jobs::{Job, JobChange, Status, StreamShape, StreamSummary, Task, Totals};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::FORMAT;
 use holdfast_vault::format::footer::Segment;
-use holdfast_vault::format::manifest::{
-    Layer, LayerKind, Manifest, SegmentRef, StoredObject, StreamManifest,
-};
-use holdfast_vault::model::{StreamInfo, StreamKind, Warning};
-use serde::Deserialize;
+use holdfast_vault::format::manifest::{Manifest, StoredObject, StreamManifest};
+use holdfast_vault::model::{StreamKind, Warning};
 use std::sync::Arc;
 
 /// How many warnings a manifest and a job keep; the rest is counted.
@@ -58,32 +55,36 @@ async fn write(services: &Services, job: &Job) -> Result<Manifest> {
             .object(&job.id)
             .hint("start it again"));
     }
-    let objects = admitted(services, &job.id).await?;
-    let segments = segments(services, &objects).await?;
-    let mut streams = Vec::with_capacity(detail.streams.len());
-    for (number, info) in (0_u32..).zip(&detail.streams) {
-        streams.push(stream_manifest(&job.id, number, info, &segments));
-    }
+    let left = layers::left(services, &job.id, &planned).await?;
+    let segments = segments(services, &left.objects).await?;
+    let base = match &detail.base {
+        Some(base) => Some(services.vault.manifest(base).await?),
+        None => None,
+    };
+    let joined = layers::layered(&job.id, &detail, &left, &segments, base.as_ref())?;
     let mut totals = Totals::default();
     for task in &planned {
         totals += task.totals;
     }
-    check_totals(&job.id, &streams, totals)?;
+    check_totals(&job.id, &joined.streams, totals)?;
     let manifest = Arc::new(Manifest {
         format: FORMAT,
         vault: services.vault.id(),
         id: job.id.clone(),
         resource: job.resource.clone(),
         backup_type: job.backup_type.unwrap_or_default().to_string(),
-        base: None,
+        base: detail.base.clone(),
         source: value(&detail.resource.source)?,
         policy: value(&detail.resource.policy)?,
         started_at: time(job.started_at.unwrap_or(job.created_at)),
         completed_at: time(services.clock.now()),
-        name_key_version: services.vault.keys().newest_version(),
-        objects,
-        streams,
-        warnings: few(planned.iter().flat_map(|task| task.warnings.clone()).collect()),
+        name_key_version: base
+            .as_ref()
+            .map_or_else(|| services.vault.keys().newest_version(), |base| base.name_key_version),
+        objects: joined.objects,
+        own_objects: base.as_ref().map(|_| u32::try_from(left.objects.len()).unwrap_or(u32::MAX)),
+        streams: joined.streams,
+        warnings: few(warnings(&detail, &planned)),
     });
     duplicates::check(services, &detail, &manifest).await?;
     services.vault.put_manifest(&manifest).await?;
@@ -91,18 +92,12 @@ async fn write(services: &Services, job: &Job) -> Result<Manifest> {
     services.vault.manifest(&job.id).await
 }
 
-fn time(at: jiff::Timestamp) -> String {
-    format!("{at:.3}")
+fn warnings(detail: &BackupDetail, tasks: &[Task]) -> Vec<Warning> {
+    detail.warnings.iter().chain(tasks.iter().flat_map(|task| &task.warnings)).cloned().collect()
 }
 
-async fn admitted(services: &Services, job: &str) -> Result<Vec<StoredObject>> {
-    let mut objects = Vec::new();
-    for row in services.jobs.pack_rows(job).all().await? {
-        let object = StoredObject::deserialize(&row.value)
-            .map_err(|e| Error::new(Code::Internal, format!("a pack of job {job} is unreadable: {e}")))?;
-        objects.push(object);
-    }
-    Ok(objects)
+fn time(at: jiff::Timestamp) -> String {
+    format!("{at:.3}")
 }
 
 /// A segment with its place.
@@ -131,58 +126,6 @@ async fn segments(services: &Services, objects: &[StoredObject]) -> Result<Vec<P
     let mut all: Vec<Placed> = opened.into_iter().flat_map(placed).collect();
     all.sort_by_key(|placed| placed.what.origin());
     Ok(all)
-}
-
-fn stream_manifest(backup: &str, number: u32, info: &StreamInfo, segments: &[Placed]) -> StreamManifest {
-    let mut manifest = StreamManifest {
-        info: info.clone(),
-        records: 0,
-        files: 0,
-        bytes: 0,
-        digest: String::new(),
-        layers: Vec::new(),
-    };
-    let (mut digest, mut data, mut index) = (DigestSum::default(), Vec::new(), Vec::new());
-    for placed in segments.iter().filter(|placed| placed.what.origin().stream == number) {
-        let blocks = placed.what.index();
-        let (last, bytes): (&[u8], u64) = match &placed.what {
-            Segment::Tree(tree) => {
-                manifest.files += tree.files;
-                digest.merge(&tree.digest);
-                (&tree.last, tree.bytes)
-            }
-            Segment::Run(run) => {
-                manifest.records += run.index.total();
-                digest.merge(&run.digest);
-                (&run.last, run.bytes)
-            }
-            Segment::Chunks(_) | Segment::State(_) | Segment::Changes(_) => (&[], 0),
-        };
-        let reference = SegmentRef {
-            object: placed.object,
-            segment: placed.segment,
-            first: blocks.fences.first().map_or_else(String::new, |fence| hex::encode(&fence.first)),
-            last: hex::encode(last),
-            count: blocks.total(),
-            bytes,
-        };
-        manifest.bytes += bytes;
-        match placed.what {
-            Segment::Tree(_) | Segment::Run(_) => data.push(reference),
-            Segment::Chunks(_) | Segment::State(_) | Segment::Changes(_) => index.push(reference),
-        }
-    }
-    manifest.digest = hex::encode(digest.to_bytes());
-    if !data.is_empty() {
-        manifest.layers.push(Layer {
-            kind: LayerKind::Base,
-            backup: backup.to_owned(),
-            delta: None,
-            segments: data,
-            index,
-        });
-    }
-    manifest
 }
 
 /// What the tasks counted while reading must be what the footers hold: two counts that do not know of each other.
@@ -217,7 +160,7 @@ fn few(mut warnings: Vec<Warning>) -> Vec<Warning> {
 /// `Internal`, which does not happen.
 pub fn completed(manifest: &Manifest, job: &Job) -> Result<JobChange> {
     let mut kept: BackupDetail = detail(job)?;
-    kept.plan = String::new();
+    (kept.plan, kept.plans, kept.joins_from) = (String::new(), Vec::new(), None);
     Ok(JobChange {
         warnings: manifest.warnings.clone(),
         totals: Some(totals(manifest)),

@@ -52,6 +52,9 @@ pub struct Policy {
     /// How many days a backup is kept. For ever where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
+    /// When the layers of a stream become one again.
+    #[serde(default)]
+    pub compaction: Compaction,
     /// How hard the source may be worked.
     #[serde(default)]
     pub limits: Limits,
@@ -61,6 +64,34 @@ pub struct Policy {
     /// How blocks are compressed.
     #[serde(default)]
     pub codec: CodecName,
+}
+
+/// When the layers of a record stream are merged into a new base, as part of a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compaction {
+    /// So many layers a stream has at most.
+    #[serde(default = "Compaction::default_layers")]
+    pub layers: u32,
+    /// So many bytes all deltas of a stream have at most, in percent of its base's.
+    #[serde(default = "Compaction::default_delta_percent")]
+    pub delta_percent: u32,
+}
+
+impl Compaction {
+    const fn default_layers() -> u32 {
+        36
+    }
+
+    const fn default_delta_percent() -> u32 {
+        50
+    }
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self { layers: Self::default_layers(), delta_percent: Self::default_delta_percent() }
+    }
 }
 
 /// How much a resource matters.
@@ -149,7 +180,10 @@ pub fn parse(text: &str, file: &str, base: &Path) -> Result<Vec<Resource>> {
     let mut resources = document.decode::<ResourcesFile>()?.resources;
     rules::check(&document, &resources)?;
     for resource in &mut resources {
-        if let SourceSpec::Files { path } | SourceSpec::Jsonl { path, .. } = &mut resource.source {
+        if let SourceSpec::Files { path }
+        | SourceSpec::Jsonl { path, .. }
+        | SourceSpec::Json { path: Some(path), .. } = &mut resource.source
+        {
             *path = base.join(&*path);
         }
     }

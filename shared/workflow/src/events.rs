@@ -75,6 +75,24 @@ pub struct Planned {
     pub tasks: Pointer,
 }
 
+/// Asks `plan` for the joins of a backup whose ranges have all been read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinEvent {
+    /// The backup's id.
+    pub join: String,
+}
+
+/// What planning the joins answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joins {
+    /// The job's id.
+    pub job: String,
+    /// Whether there is anything to join.
+    pub work: bool,
+    /// The joins, one a line; there is no such object where there is nothing to join.
+    pub tasks: Pointer,
+}
+
 /// An object in storage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pointer {

@@ -1,28 +1,43 @@
-//! Exports one step of a task: reads the source, seals, writes to staging.
+//! Exports one step of a task: reads the source, seals, writes to staging. Steps that join are made likewise.
+
+mod records;
+pub mod seen;
+mod staged;
+
+pub(crate) use records::Bitmap;
+pub(crate) use staged::StagedObjects;
 
 use crate::config::CodecName;
 use crate::events::{TaskAnswer, TaskEvent};
-use crate::plan::{BackupDetail, ExportOrder, detail, same_plan, source, value};
+use crate::join::{self, JoinOrder};
+use crate::plan::{
+    BackupDetail, ExportOrder, StreamPlan, Way, base_stream, detail, same_plan, source, value,
+};
 use crate::services::Services;
-use crate::staging;
 use async_trait::async_trait;
-use bytes::Bytes;
 use holdfast_common::jobs::{JobError, Staged, Status, Task, Totals};
-use holdfast_connectors::{Cursor, Flow, RecordBatch, RecordSink, Source, SourceRange, TreeSink, Want};
+use holdfast_connectors::{Cursor, Flow, Source, SourceRange, TreeSink, Want};
 use holdfast_vault::compress::Codec;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::footer::Origin;
-use holdfast_vault::format::manifest::StoredObject;
+use holdfast_vault::format::manifest::{Manifest, StoredObject};
 use holdfast_vault::model::{EntryKind, EntryMeta, Part, StreamInfo, StreamKind, Warning};
-use holdfast_vault::write::records::{KeyStorage, RunOrigins};
-use holdfast_vault::write::{FinishedObject, RecordsWriter, TreeWriter};
+use holdfast_vault::read::{Fetch, PackReader, Shard, state};
+use holdfast_vault::write::records::{KeyStorage, RunsOptions};
+use holdfast_vault::write::{RecordsWriter, TreeWriter};
+use records::{Against, RecordExport};
+use seen::Seen;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a step exported, waiting to be admitted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StagedStep {
     /// The objects in staging, in order.
     pub objects: Vec<StoredObject>,
+    /// Whether they stay there for a join, and are not admitted.
+    #[serde(default)]
+    pub kept: bool,
     /// Where the next step goes on; the task ends where there is none.
     pub cursor: Option<Cursor>,
     /// The number of the next run or segment.
@@ -31,6 +46,9 @@ pub struct StagedStep {
     pub totals: Totals,
     /// What the operator should see.
     pub warnings: Vec<Warning>,
+    /// What the step saw, where not all of it had to be stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
 }
 
 /// Where a task goes on: the source's cursor and the number of its next run or segment.
@@ -51,16 +69,25 @@ pub async fn export_chunk(services: &Services, event: &TaskEvent) -> Result<Task
     if task.status == Status::Completed {
         return Ok(event.answer(false));
     }
-    let order: ExportOrder = serde_json::from_value(task.order.clone()).map_err(|e| {
+    let order: TaskOrder = serde_json::from_value(task.order.clone()).map_err(|e| {
         Error::new(Code::Internal, format!("task {} has an unreadable order: {e}", task.task))
     })?;
-    same_plan(event, &order.plan)?;
+    same_plan(event, order.plan())?;
     if task.staged.is_some() {
         return Ok(event.answer(true));
     }
-    let mut out =
-        StagedObjects { services, job: &event.job, task: task.task, step: task.step, objects: Vec::new() };
-    let result = export_step(services, &task, &order, &mut out).await;
+    let mut out = StagedObjects {
+        services,
+        job: &event.job,
+        task: task.task,
+        step: task.step,
+        kept: false,
+        objects: Vec::new(),
+    };
+    let result = match &order {
+        TaskOrder::Export(order) => export_step(services, &task, order, &mut out).await,
+        TaskOrder::Join(order) => join::step(services, &task, order, &mut out).await,
+    };
     let staged = match result {
         Ok(step) => services.jobs.stage_step(&event.job, task.task, task.step, &value(&step)?).await,
         Err(error) => Err(error),
@@ -88,6 +115,33 @@ pub async fn export_chunk(services: &Services, event: &TaskEvent) -> Result<Task
             services.jobs.fail_task(&event.job, event.task, &JobError::from(&error)).await?;
             Err(error)
         }
+    }
+}
+
+/// What a task of a backup does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum TaskOrder {
+    Join(JoinOrder),
+    Export(ExportOrder),
+}
+
+impl TaskOrder {
+    fn plan(&self) -> &str {
+        match self {
+            Self::Join(order) => &order.plan,
+            Self::Export(order) => &order.plan,
+        }
+    }
+}
+
+/// The codec that a policy names.
+#[must_use]
+pub(crate) fn codec(name: CodecName) -> Codec {
+    match name {
+        CodecName::Zstd => Codec::Zstd,
+        CodecName::Gzip => Codec::Gzip,
+        CodecName::None => Codec::None,
     }
 }
 
@@ -119,10 +173,11 @@ async fn export_step(
         range: &order.range,
         from: cursor.as_ref().map(|cursor| &cursor.source),
         first,
-        codec: match detail.resource.policy.codec {
-            CodecName::Zstd => Codec::Zstd,
-            CodecName::Gzip => Codec::Gzip,
-            CodecName::None => Codec::None,
+        codec: codec(detail.resource.policy.codec),
+        plan: detail.stream_plan(order.stream),
+        base: match &detail.base {
+            Some(base) => Some(Arc::new(services.vault.manifest(base).await?)),
+            None => None,
         },
     };
     match &stream.shape {
@@ -139,33 +194,76 @@ struct Reading<'a> {
     from: Option<&'a Cursor>,
     first: Origin,
     codec: Codec,
+    plan: StreamPlan,
+    base: Option<Arc<Manifest>>,
 }
 
 impl Reading<'_> {
     async fn records(&self, out: &mut StagedObjects<'_>) -> Result<StagedStep> {
         let keys = self.services.vault.keys();
-        let writer =
-            RecordsWriter::new(keys, self.codec, KeyStorage::Derived, self.first, self.services.limits.runs)?;
-        let budget = self.services.limits.step_bytes;
-        let mut sink = RecordExport { writer, out, budget, totals: Totals::default(), warnings: Vec::new() };
-        let cursor = match self.source.read_records(self.stream, self.range, self.from, &mut sink).await {
+        let options = RunsOptions {
+            codec: self.codec,
+            storage: key_storage(self.stream),
+            delta: self.plan.way == Way::Joined,
+            name_version: self
+                .base
+                .as_ref()
+                .map_or_else(|| keys.newest_version(), |base| base.name_key_version),
+            first: self.first,
+            limits: self.services.limits.runs,
+        };
+        let writer = RecordsWriter::with(keys, options)?;
+        let against = self.against().await?;
+        // What is sorted for a join, or merged into a new base, is not what the vault is to hold.
+        out.kept = self.plan.way == Way::Sorted || self.plan.compact;
+        let mut sink = RecordExport::new(writer, out, self.services.limits.step_bytes, against);
+        let read = self.source.read_records(self.stream, self.range, self.from, &mut sink).await;
+        let ended = match read {
             Ok(cursor) => sink.writer.finish().map(|()| cursor),
             Err(error) => Err(error),
         };
-        let cursor = match (cursor, sink.writer.duplicate()) {
-            (Err(_), Some(twice)) => {
-                let at = |place| self.source.describe_origin(self.stream, self.range, place);
-                return Err(duplicate_key(
-                    &self.stream.name,
-                    &at(twice.first).await?,
-                    &at(twice.second).await?,
-                ));
-            }
-            (cursor, _) => cursor?,
+        let cursor = match ended {
+            Ok(cursor) => cursor,
+            Err(error) => return Err(self.told(&sink, error).await),
         };
         sink.store().await?;
+        let seen = sink.seen().await?;
         let (next_sequence, totals, warnings) = (sink.writer.next_sequence(), sink.totals, sink.warnings);
-        Ok(out.staged_step(cursor, next_sequence, totals, warnings))
+        Ok(out.exported(cursor, next_sequence, totals, warnings, seen))
+    }
+
+    /// What the records of this step are compared with.
+    async fn against(&self) -> Result<Against> {
+        let base = match (self.plan.way, &self.base) {
+            (Way::Joined, Some(base)) => base,
+            (Way::Sorted, _) => return Ok(Against::Later),
+            _ => return Ok(Against::Nothing),
+        };
+        let mut reader = PackReader::new(&self.services.vault, base, Fetch::Blocks);
+        let stream = base_stream(base, &self.stream.name)?;
+        let rows = state::live_rows(&mut reader, &stream.layers, Shard::ALL).await?;
+        let bits = Bitmap::new(rows.len());
+        Ok(Against::State(Arc::new(rows), bits))
+    }
+
+    /// Why records could not be taken: two of one key by their places, whatever else as it is.
+    async fn told(&self, sink: &RecordExport<'_, '_>, error: Error) -> Error {
+        let places = match (sink.writer.duplicate(), sink.twice) {
+            (Some(pair), _) => [Some(pair.first), Some(pair.second)],
+            (None, Some(place)) => [None, Some(place)],
+            (None, None) => return error,
+        };
+        let mut told = Vec::new();
+        for place in places {
+            told.push(match place {
+                None => format!("another record of stream {}", self.stream.name),
+                Some(place) => match self.source.describe_origin(self.stream, self.range, place).await {
+                    Ok(at) => at,
+                    Err(error) => return error,
+                },
+            });
+        }
+        duplicate_key(&self.stream.name, &told[0], &told[1])
     }
 
     async fn tree(&self, out: &mut StagedObjects<'_>) -> Result<StagedStep> {
@@ -178,7 +276,16 @@ impl Reading<'_> {
         sink.writer.finish()?;
         sink.store().await?;
         let (next_sequence, totals, warnings) = (sink.writer.next_sequence(), sink.totals, sink.warnings);
-        Ok(out.staged_step(cursor, next_sequence, totals, warnings))
+        Ok(out.exported(cursor, next_sequence, totals, warnings, None))
+    }
+}
+
+/// Whether a stream's keys can be read from its records. Where they say nowhere, the keys are stored beside them.
+#[must_use]
+pub fn key_storage(stream: &StreamInfo) -> KeyStorage {
+    match &stream.shape {
+        StreamKind::Records { key, .. } if key.is_empty() => KeyStorage::Stored,
+        _ => KeyStorage::Derived,
     }
 }
 
@@ -188,97 +295,6 @@ pub fn duplicate_key(stream: &str, first: &str, second: &str) -> Error {
     Error::new(Code::SourceInvalid, format!("two records have the same key: {first} and {second}"))
         .object(stream)
         .hint("remove one of them, or name more of the record in the resource's key")
-}
-
-/// The objects that a step has put into staging.
-struct StagedObjects<'a> {
-    services: &'a Services,
-    job: &'a str,
-    task: u32,
-    step: u32,
-    objects: Vec<StoredObject>,
-}
-
-impl StagedObjects<'_> {
-    async fn put(&mut self, object: FinishedObject) -> Result<()> {
-        // Noted before it is stored: a put that failed may still have happened.
-        self.objects.push(StoredObject {
-            id: object.id,
-            kind: object.kind,
-            size: object.bytes.len() as u64,
-            parts: object.parts.iter().map(|part| part.sha256.clone()).collect(),
-        });
-        staging::put(self.services, self.job, self.task, self.step, &object).await?;
-        Ok(())
-    }
-
-    async fn put_places(&self, runs: Vec<RunOrigins>) -> Result<()> {
-        for run in runs {
-            let mut bytes = Vec::with_capacity(run.places.len() * 8);
-            for place in &run.places {
-                bytes.extend_from_slice(&place.to_le_bytes());
-            }
-            let key = staging::places(self.job, self.task, run.run.sequence);
-            self.services.staging.put_if_absent(&key, Bytes::from(bytes)).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes what this attempt stored, but for what the winning attempt staged.
-    async fn remove_but(&self, winner: &serde_json::Value) -> Result<()> {
-        let kept = StagedStep::deserialize(winner).map(|step| step.objects).unwrap_or_default();
-        let keys = self
-            .objects
-            .iter()
-            .filter(|object| !kept.iter().any(|other| other.id == object.id))
-            .map(|object| staging::exported(self.job, self.task, self.step, &object.id.to_string()));
-        staging::remove(self.services, keys.collect::<Vec<_>>()).await
-    }
-
-    fn staged_step(
-        &self,
-        cursor: Option<Cursor>,
-        next_sequence: u32,
-        mut totals: Totals,
-        warnings: Vec<Warning>,
-    ) -> StagedStep {
-        totals.stored_bytes = self.objects.iter().map(|object| object.size).sum();
-        StagedStep { objects: self.objects.clone(), cursor, next_sequence, totals, warnings }
-    }
-}
-
-struct RecordExport<'a, 'b> {
-    writer: RecordsWriter,
-    out: &'a mut StagedObjects<'b>,
-    budget: u64,
-    totals: Totals,
-    warnings: Vec<Warning>,
-}
-
-impl RecordExport<'_, '_> {
-    async fn store(&mut self) -> Result<()> {
-        for object in self.writer.take_finished() {
-            self.out.put(object).await?;
-        }
-        self.out.put_places(self.writer.take_origins()).await
-    }
-}
-
-#[async_trait]
-impl RecordSink for RecordExport<'_, '_> {
-    async fn records(&mut self, batch: &RecordBatch) -> Result<Flow> {
-        for record in batch.iter() {
-            self.writer.push(record.key, record.value, record.origin)?;
-            self.totals.records += 1;
-            self.totals.bytes += record.value.len() as u64;
-        }
-        self.store().await?;
-        Ok(if self.totals.bytes >= self.budget { Flow::Enough } else { Flow::More })
-    }
-
-    fn warn(&mut self, warning: Warning) {
-        self.warnings.push(warning);
-    }
 }
 
 struct TreeExport<'a, 'b> {

@@ -10,6 +10,7 @@ pub mod events;
 pub mod export;
 pub mod fail;
 pub mod handler;
+pub mod join;
 pub mod plan;
 pub mod restore;
 pub mod services;

@@ -1,4 +1,8 @@
-//! Plans a backup: which streams, cut into which tasks.
+//! Plans a backup: which streams, on which base, cut into which tasks.
+
+mod base;
+
+pub use base::{StreamPlan, Way, base_stream};
 
 use crate::config::Resource;
 use crate::events::{PlanEvent, Planned, Pointer, TaskEvent};
@@ -8,7 +12,7 @@ use async_trait::async_trait;
 use holdfast_common::jobs::{BackupType, Job, JobChange, JobKind, Status, Task};
 use holdfast_connectors::{RangeSink, Sizing, Source, SourceRange, open_source};
 use holdfast_vault::error::{Code, Error, Result};
-use holdfast_vault::model::StreamInfo;
+use holdfast_vault::model::{StreamInfo, Warning};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,6 +30,41 @@ pub struct BackupDetail {
     /// How many tasks there are.
     #[serde(default)]
     pub tasks: u32,
+    /// The backup that this one builds on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// How each stream is stored, in the order of their numbers; as a base of its own where it does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<StreamPlan>,
+    /// The tasks that join what was read with the base: the numbers of all tasks from this one on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joins_from: Option<u32>,
+    /// What planning has to say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+}
+
+impl BackupDetail {
+    /// A resource's backup before it is planned.
+    #[must_use]
+    pub fn new(resource: Resource) -> Self {
+        Self {
+            resource,
+            streams: Vec::new(),
+            plan: String::new(),
+            tasks: 0,
+            base: None,
+            plans: Vec::new(),
+            joins_from: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// How a stream is stored.
+    #[must_use]
+    pub fn stream_plan(&self, number: u32) -> StreamPlan {
+        self.plans.get(number as usize).copied().unwrap_or_default()
+    }
 }
 
 /// What an export task reads.
@@ -82,15 +121,49 @@ pub async fn plan(services: &Services, event: &PlanEvent) -> Result<Planned> {
     let mut detail: BackupDetail = detail(&job)?;
     let source = source(services, &detail.resource).await?;
     detail.streams = source.streams().await?;
+    let asked = job.backup_type.unwrap_or_default();
+    let actual = build_on(services, &job, asked, &mut detail).await?;
     let listed = cut(services, &id, &mut detail, source.as_ref()).await?;
     detail.tasks = u32::try_from(listed.len()).unwrap_or(u32::MAX);
     services
         .jobs
-        .update_job(&id, JobChange { detail: Some(value(&detail)?), ..JobChange::default() })
+        .update_job(
+            &id,
+            JobChange {
+                detail: Some(value(&detail)?),
+                backup_type: Some(actual),
+                warnings: detail.warnings.clone(),
+                ..JobChange::default()
+            },
+        )
         .await?;
     staging::put_task_list(services, &id, &listed).await?;
     tracing::info!(job = id, resource = detail.resource.name, tasks = detail.tasks, "planned");
     Ok(planned)
+}
+
+/// Chooses the base and what becomes of each stream. Gives the type that the backup really is: one that cannot build
+/// on another is full.
+async fn build_on(
+    services: &Services,
+    job: &Job,
+    asked: BackupType,
+    detail: &mut BackupDetail,
+) -> Result<BackupType> {
+    (detail.base, detail.plans, detail.warnings) = (None, Vec::new(), Vec::new());
+    match base::choose(services, job, asked).await? {
+        base::Base::None => Ok(asked),
+        base::Base::Unusable(warning) => {
+            detail.warnings.push(warning);
+            Ok(BackupType::Full)
+        }
+        base::Base::Backup(manifest) => {
+            let compaction = detail.resource.policy.compaction;
+            detail.plans = base::ways(services, &manifest, &detail.streams, compaction, &mut detail.warnings);
+            detail.base = Some(manifest.id.clone());
+            Ok(asked)
+        }
+    }
 }
 
 /// Cuts all streams into tasks. Where that gives more than a map holds, it is done again with larger ranges. Every cut
@@ -130,15 +203,7 @@ async fn begin(services: &Services, event: &PlanEvent, id: &str) -> Result<Job> 
         Error::new(Code::Internal, format!("resource {:?} is unreadable: {e}", event.input.resource))
     })?;
     let backup_type = event.input.backup_type.unwrap_or(resource.policy.backup_type);
-    if backup_type != BackupType::Full {
-        return Err(Error::new(
-            Code::InvalidInput,
-            format!("backups of type {backup_type} are not made yet"),
-        )
-        .object("type")
-        .hint("use full"));
-    }
-    let detail = BackupDetail { resource, streams: Vec::new(), plan: String::new(), tasks: 0 };
+    let detail = BackupDetail::new(resource);
     let mut job = Job::new(id, JobKind::Backup, &event.input.resource, services.clock.now(), value(&detail)?);
     job.backup_type = Some(backup_type);
     let stored = services.jobs.create_job(&job).await?;
@@ -146,6 +211,12 @@ async fn begin(services: &Services, event: &PlanEvent, id: &str) -> Result<Job> 
         return Err(Error::new(Code::JobState, format!("job {id} is a {}", stored.kind)).object(id));
     }
     services.jobs.transition(id, &[Status::Pending], Status::Running, JobChange::default()).await
+}
+
+/// Why a job that has ended is not worked on.
+pub(crate) fn not_running(job: &Job) -> Error {
+    let code = if job.status == Status::Cancelled { Code::Cancelled } else { Code::JobState };
+    Error::new(code, format!("{} {} is {}", job.kind, job.id, job.status)).object(&job.id)
 }
 
 struct TaskPlanner<'a> {

@@ -1,5 +1,6 @@
 //! Restores a backup, or some of it, into a target: plan, parts, finish.
 
+mod layered;
 mod part;
 mod select;
 
@@ -51,6 +52,9 @@ struct PartOrder {
     /// Bytes and records of the stream before the first segment.
     bytes_before: u64,
     records_before: u64,
+    /// Of a stream of several layers: the shards of the key hash; segments then do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shards: Option<layered::Shards>,
 }
 
 /// Carries out one step of a restore.
@@ -173,6 +177,11 @@ fn tasks(
 ) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     for stream in streams {
+        if layered::is_layered(stream) && !detail.request.selection.is_partial() {
+            let target = &detail.request.target;
+            layered::tasks(job, &detail.plan, &services.limits, target, stream, &mut tasks)?;
+            continue;
+        }
         let segments: Vec<&SegmentRef> = stream.layers.iter().flat_map(|layer| &layer.segments).collect();
         let (mut first, mut bytes, mut at) = (0, 0, Position::default());
         let mut next = Position::default();
@@ -192,6 +201,7 @@ fn tasks(
                     end: u32::try_from(number + 1).unwrap_or(u32::MAX),
                     bytes_before: at.bytes,
                     records_before: at.records,
+                    shards: None,
                 };
                 first = order.end;
                 let number = u32::try_from(tasks.len()).unwrap_or(u32::MAX);

@@ -23,6 +23,12 @@ pub struct WorkLimits {
     pub objects_at_once: usize,
     /// Bytes of objects that one call of verify reads, about.
     pub verify_bytes: u64,
+    /// Rows of a state table that a worker joins in memory, at most: 32 bytes each. A larger one is joined in shards.
+    pub broadcast_rows: u64,
+    /// Rows of one shard of a join, about.
+    pub shard_rows: u64,
+    /// Keys of deltas that a restore holds in memory, about: 32 bytes each.
+    pub overlay_keys: u64,
     /// How runs of records are cut.
     pub runs: RunLimits,
     /// How packs of files are cut.
@@ -38,6 +44,9 @@ impl Default for WorkLimits {
             workers: 40,
             objects_at_once: 8,
             verify_bytes: 8 << 30,
+            broadcast_rows: 4 << 20,
+            shard_rows: 2 << 20,
+            overlay_keys: 4 << 20,
             runs: RunLimits::default(),
             trees: TreeLimits::default(),
         }

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::storage::list_all;
-use holdfast_vault::write::FinishedObject;
 use serde::Serialize;
 
 /// How many small requests go out side by side.
@@ -29,20 +28,25 @@ pub fn places(job: &str, task: u32, sequence: u32) -> String {
     format!("{job}/places/{task:06}-{sequence:06}")
 }
 
-/// Stores an exported object and gives its key.
+/// What the keys of objects begin with that stay in staging until the job ends, laid out as in a vault.
+#[must_use]
+pub fn kept(job: &str) -> String {
+    format!("{job}/kept/")
+}
+
+/// A new key for the bitmap of a step: another attempt at the step has another.
 ///
 /// # Errors
-/// `Storage*`.
-pub async fn put(
-    services: &Services,
-    job: &str,
-    task: u32,
-    step: u32,
-    object: &FinishedObject,
-) -> Result<String> {
-    let key = exported(job, task, step, &object.id.to_string());
-    services.staging.put_if_absent(&key, object.bytes.clone()).await?;
-    Ok(key)
+/// `Internal` if the system gives no random bytes.
+pub fn bitmap(job: &str, task: u32, step: u32) -> Result<String> {
+    let attempt = hex::encode(holdfast_vault::crypto::random::<8>()?);
+    Ok(format!("{job}/seen/{task:06}-{step:06}-{attempt}"))
+}
+
+/// The key of the list of a job's joins.
+#[must_use]
+pub fn join_list(job: &str) -> String {
+    format!("{job}/joins.jsonl")
 }
 
 /// Writes the list of a job's tasks unless it is there. Written last, it says that planning is done.
@@ -50,13 +54,21 @@ pub async fn put(
 /// # Errors
 /// `Storage*`.
 pub async fn put_task_list<T: Serialize>(services: &Services, job: &str, tasks: &[T]) -> Result<()> {
+    put_list(services, &task_list(job), tasks).await
+}
+
+/// Writes a list of tasks unless it is there.
+///
+/// # Errors
+/// `Storage*`.
+pub async fn put_list<T: Serialize>(services: &Services, key: &str, tasks: &[T]) -> Result<()> {
     let mut lines = Vec::new();
     for task in tasks {
         serde_json::to_writer(&mut lines, task)
             .map_err(|e| Error::new(Code::Internal, format!("a task has no JSON form: {e}")))?;
         lines.push(b'\n');
     }
-    services.staging.put_if_absent(&task_list(job), Bytes::from(lines)).await?;
+    services.staging.put_if_absent(key, Bytes::from(lines)).await?;
     Ok(())
 }
 
@@ -65,7 +77,15 @@ pub async fn put_task_list<T: Serialize>(services: &Services, job: &str, tasks: 
 /// # Errors
 /// `Storage*`.
 pub async fn has_task_list(services: &Services, job: &str) -> Result<bool> {
-    match services.staging.head(&task_list(job)).await {
+    has(services, &task_list(job)).await
+}
+
+/// Whether something is in staging.
+///
+/// # Errors
+/// `Storage*`.
+pub async fn has(services: &Services, key: &str) -> Result<bool> {
+    match services.staging.head(key).await {
         Ok(_) => Ok(true),
         Err(error) if error.code == Code::ObjectMissing => Ok(false),
         Err(error) => Err(error),

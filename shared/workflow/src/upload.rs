@@ -1,6 +1,7 @@
 //! Admits a staged step into the vault: the only step that writes packs there.
 
 use crate::events::{TaskAnswer, TaskEvent};
+use crate::export::seen::Seen;
 use crate::export::{StagedStep, TaskCursor};
 use crate::plan::value;
 use crate::services::Services;
@@ -9,7 +10,35 @@ use holdfast_common::jobs::{JobError, PackRow, Status, StepEnd, Task};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::manifest::StoredObject;
 use holdfast_vault::storage::{PART_SIZE, PartSum};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+/// What a step left behind, as a row of job state keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Registered {
+    /// What it saw in the source.
+    Seen {
+        /// That.
+        seen: Seen,
+    },
+    /// An object that stays in staging for a join.
+    Kept {
+        /// The object.
+        kept: StoredObject,
+    },
+    /// An object that is in the vault.
+    Object(StoredObject),
+}
+
+/// What a step left behind, read from its row.
+///
+/// # Errors
+/// `Internal` if it is unreadable.
+pub fn registered(row: &PackRow) -> Result<Registered> {
+    Registered::deserialize(&row.value)
+        .map_err(|e| Error::new(Code::Internal, format!("a row of job {} is unreadable: {e}", row.job)))
+}
 
 /// Copies what a task has staged into the vault, every part compared with its checksum, and registers it.
 ///
@@ -44,19 +73,24 @@ async fn admit(services: &Services, event: &TaskEvent, task: &Task, staged: Valu
     })?;
     let mut rows = Vec::with_capacity(step.objects.len());
     let mut staged_keys = Vec::with_capacity(step.objects.len());
-    for (index, object) in (0_u32..).zip(&step.objects) {
+    let mut row = |value: Value| {
+        let index = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        rows.push(PackRow { job: event.job.clone(), task: task.task, step: task.step, index, value });
+    };
+    for object in &step.objects {
+        if step.kept {
+            row(value(&Registered::Kept { kept: object.clone() })?);
+            continue;
+        }
         let from = staging::exported(&event.job, task.task, task.step, &object.id.to_string());
         let parts = part_sums(object);
         let staging_name = services.staging.name();
         services.vault.storage().copy_from(staging_name, &from, &object.key(), &parts).await?;
-        rows.push(PackRow {
-            job: event.job.clone(),
-            task: task.task,
-            step: task.step,
-            index,
-            value: value(object)?,
-        });
+        row(value(&Registered::Object(object.clone()))?);
         staged_keys.push(from);
+    }
+    if let Some(seen) = step.seen {
+        row(value(&Registered::Seen { seen })?);
     }
     let done = step.cursor.is_none();
     let cursor = match step.cursor {

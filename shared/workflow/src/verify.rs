@@ -5,8 +5,11 @@ use crate::events::{VerifyAnswer, VerifyEvent, VerifyProgress};
 use crate::services::Services;
 use futures::{StreamExt, TryStreamExt, stream};
 use holdfast_common::jobs::{JobChange, Verified};
+use holdfast_connectors::KeyFinder;
 use holdfast_vault::error::{Class, Code, Error, Result};
-use holdfast_vault::format::manifest::{Manifest, manifest_key};
+use holdfast_vault::format::manifest::{Manifest, StreamManifest, manifest_key};
+use holdfast_vault::model::StreamKind;
+use holdfast_vault::read::RecordKeys;
 use holdfast_vault::read::verify::{self, Depth, Finding, Findings};
 use holdfast_vault::storage::ByteRange;
 use std::fmt;
@@ -108,11 +111,39 @@ pub async fn verify(services: &Services, event: &VerifyEvent) -> Result<VerifyAn
         merge(&mut findings, more);
     }
     let more = (next as usize) < manifest.objects.len();
+    if !more && level == Level::Full && findings.valid() {
+        merged(services, &manifest, &mut findings).await?;
+    }
     let answer = answer(event, level.to_string(), more, VerifyProgress { next_object: next, findings });
     if !more {
         record(services, &answer).await?;
     }
     Ok(answer)
+}
+
+/// Whether the layers of each record stream merge to what the manifest says of it.
+async fn merged(services: &Services, manifest: &Arc<Manifest>, findings: &mut Findings) -> Result<()> {
+    let layered = |stream: &&StreamManifest| {
+        stream.layers.len() > 1 && matches!(stream.info.shape, StreamKind::Records { .. })
+    };
+    for stream in manifest.streams.iter().filter(layered) {
+        let finder = KeyFinder::new(&stream.info)?;
+        let key_of = |value: &[u8]| finder.key(value);
+        let hasher = services.vault.keys().key_hasher(manifest.name_key_version)?;
+        let keys = RecordKeys::new(hasher, &key_of);
+        match holdfast_vault::read::merged::check(&services.vault, manifest, stream, &keys).await {
+            Err(error) if error.code.class() == Class::Damage => {
+                findings.data_integrity = false;
+                findings.errors.push(Finding {
+                    object: error.object.unwrap_or_default(),
+                    code: error.code.to_string(),
+                    message: error.message,
+                });
+            }
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 fn parallelism() -> usize {

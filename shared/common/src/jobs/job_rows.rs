@@ -191,6 +191,9 @@ fn apply(job: &mut Job, change: &JobChange) {
     if change.verified.is_some() {
         job.verified = change.verified;
     }
+    if change.backup_type.is_some() {
+        job.backup_type = change.backup_type;
+    }
     if let Some(totals) = change.totals {
         job.totals = totals;
     }

@@ -300,6 +300,8 @@ pub struct JobChange {
     pub detail: Option<Value>,
     /// What a verification found, in place of the old.
     pub verified: Option<Verified>,
+    /// The type that a backup turned out to be, in place of the one that was asked for.
+    pub backup_type: Option<BackupType>,
 }
 
 /// One unit of a job's work.

@@ -3,8 +3,9 @@
 use super::item::Item;
 use super::number::Number;
 use super::schema::KeyPart;
+use crate::raw_json::Members;
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::Deserialize;
 use serde_json::value::RawValue;
 use std::fmt;
 
@@ -95,29 +96,6 @@ fn value(raw: &RawValue, depth: usize) -> Result<AttributeValue, Unfit> {
 
 fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unfit> {
     serde_json::from_str(text).map_err(|_| Unfit::Broken)
-}
-
-/// The members of an object as they stand, so that a doubled name is seen.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Vec<(String, &'de RawValue)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(members)
-            }
-        }
-        from.deserialize_map(Pairs).map(Members)
-    }
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@
 
 mod condition;
 mod describe;
-mod item;
+pub(crate) mod item;
 mod json;
 mod live;
-mod number;
+pub(crate) mod number;
 mod pace;
 mod present;
 mod schema;

@@ -109,7 +109,8 @@ pub(crate) fn same_value(left: &AttributeValue, right: &AttributeValue) -> bool 
     }
 }
 
-fn same_number(left: &str, right: &str) -> bool {
+/// Whether two texts write the same number.
+pub(crate) fn same_number(left: &str, right: &str) -> bool {
     left == right
         || matches!((Number::parse(left), Number::parse(right)), (Some(left), Some(right)) if left == right)
 }

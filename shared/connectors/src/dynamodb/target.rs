@@ -106,7 +106,12 @@ impl DynamoDbTarget {
             ))
             .hint("a table's key is one or two attributes of the record itself, such as /id")
         };
-        if pointers.is_empty() || pointers.len() > 2 {
+        if pointers.is_empty() {
+            return Err(self
+                .invalid(format_args!("cannot hold stream {}, whose records carry no key", stream.name))
+                .hint("restore it to json:FILE or jsonl:DIR"));
+        }
+        if pointers.len() > 2 {
             return Err(unusable());
         }
         let part = |pointer: &String| {

@@ -132,7 +132,7 @@ impl KeyReader {
 }
 
 /// The names of a pointer, unescaped.
-fn parse_pointer(pointer: &str) -> Option<Vec<String>> {
+pub(crate) fn parse_pointer(pointer: &str) -> Option<Vec<String>> {
     if pointer.is_empty() {
         return Some(Vec::new());
     }
@@ -156,7 +156,7 @@ fn unescape(name: &str) -> Option<String> {
 }
 
 /// The index that a name means in an array: decimal, without leading zeros.
-fn array_index(name: &str) -> Option<usize> {
+pub(crate) fn array_index(name: &str) -> Option<usize> {
     let canonical = name == "0" || (!name.starts_with('0') && name.bytes().all(|b| b.is_ascii_digit()));
     if canonical { name.parse().ok() } else { None }
 }

@@ -11,7 +11,7 @@ mod replace;
 mod source;
 mod target;
 
-pub(crate) use key::{Found, KeyReader};
+pub(crate) use key::{Found, KeyFault, KeyReader, array_index, parse_pointer};
 pub use live::JsonlLive;
 pub use source::JsonlSource;
 pub use target::JsonlTarget;

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Writes a file of lines for each record stream. A directory that is new or empty is filled out of sight and appears
-/// when it is complete; in one that is not, each file is merged with what it held and replaced at the end.
+/// when it is complete; in one that is not, each file is merged with what it held and replaced at the end. Keys that are
+/// stored beside records are not written: lines are the records alone.
 pub struct JsonlTarget {
     staged: StagedDir,
     open: Mutex<Option<Arc<Open>>>,
@@ -63,7 +64,9 @@ impl JsonlTarget {
             let StreamKind::Records { encoding, key } = &stream.shape else {
                 return Err(self.refuse_tree(&stream.name));
             };
-            KeyReader::new(*encoding, key)?;
+            if !key.is_empty() {
+                KeyReader::new(*encoding, key)?;
+            }
             if let Some(other) = names.insert(file_name(stream), &stream.name) {
                 let text =
                     format!("{}: streams {other} and {} would be one file", self.staged.label(), stream.name);
@@ -100,6 +103,23 @@ impl JsonlTarget {
         // What an earlier call wrote stays: a repeat writes the same to the same place.
         let options = OpenOptions::new().write(true).create(true).truncate(false).open(path);
         options.map_err(|cause| self.staged.failed("write", path, cause))
+    }
+
+    /// What a stream's file would be merged with. Lines are matched by key, so the records must carry theirs.
+    fn existing_for(&self, stream: &StreamInfo, path: &Path) -> Result<Option<File>> {
+        let existing = self.existing(path)?;
+        let keyless = matches!(&stream.shape, StreamKind::Records { key, .. } if key.is_empty());
+        if existing.is_some() && keyless {
+            let text = format!(
+                "{}: the records of stream {} carry no key and cannot be merged with a file that is there",
+                self.staged.label(),
+                stream.name
+            );
+            return Err(Error::new(Code::TargetInvalid, text)
+                .object(&stream.name)
+                .hint("restore into a new directory"));
+        }
+        Ok(existing)
     }
 
     /// What would be replaced by a stream's file, which must be a file itself.
@@ -149,7 +169,7 @@ impl JsonlTarget {
         };
         let name = file_name(stream);
         let (target, restored) = (workshop.root.join(&name), workshop.path.join(RESTORED).join(&name));
-        let Some(existing) = self.existing(&target)? else {
+        let Some(existing) = self.existing_for(stream, &target)? else {
             return Ok(Merged { conflicts: 0, from: RESTORED.to_owned() });
         };
         let keys = KeyReader::new(*encoding, key)?;
@@ -197,7 +217,7 @@ impl Target for JsonlTarget {
         if !staged {
             let directory = self.staged.directory()?;
             for stream in &order.streams {
-                self.existing(&directory.join(file_name(stream)))?;
+                self.existing_for(stream, &directory.join(file_name(stream)))?;
             }
         }
         Ok(())

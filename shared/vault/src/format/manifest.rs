@@ -41,6 +41,10 @@ pub struct Manifest {
     pub name_key_version: u32,
     /// The objects that hold the backup. Segments name them by their place here.
     pub objects: Vec<StoredObject>,
+    /// How many of the objects, from the first on, this backup wrote itself; all where it is not told. The others are its
+    /// base's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_objects: Option<u32>,
     /// The streams, by name.
     pub streams: Vec<StreamManifest>,
     /// What the operator should know.
@@ -175,10 +179,11 @@ impl Manifest {
         Ok(())
     }
 
-    /// Bytes of all objects that the backup names.
+    /// Bytes of the objects that this backup wrote.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
-        self.objects.iter().map(|o| o.size).sum()
+        let own = self.own_objects.map_or(usize::MAX, |own| own as usize);
+        self.objects.iter().take(own).map(|o| o.size).sum()
     }
 
     /// The stream of a name.

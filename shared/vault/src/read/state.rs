@@ -32,21 +32,9 @@ impl StateRow {
 pub async fn rows(reader: &mut PackReader, layers: &[Layer], shard: Shard) -> Result<Vec<StateRow>> {
     let mut all: Vec<(StateRow, u32)> = Vec::new();
     for (number, layer) in (0_u32..).zip(layers) {
-        let before = all.len() as u64;
-        for at in &layer.index {
-            let key = reader.key(at.object)?;
-            match reader.footer(at.object).await?.segments.get(at.segment as usize) {
-                Some(Segment::State(state)) => {
-                    let state = state.clone();
-                    table(reader, at.object, &state, shard, |row| all.push((row, number))).await?;
-                }
-                _ => {
-                    return Err(Error::damaged(key, format!("segment {} is no state table", at.segment)));
-                }
-            }
-        }
+        let rows = table_rows(reader, layer, shard).await?;
         let expected: u64 = layer.segments.iter().map(|segment| segment.count).sum();
-        if shard.is_all() && all.len() as u64 - before != expected {
+        if shard.is_all() && rows.len() as u64 != expected {
             return Err(Error::new(
                 Code::ObjectMissing,
                 format!("a layer of backup {} has no whole state table", layer.backup),
@@ -54,6 +42,7 @@ pub async fn rows(reader: &mut PackReader, layers: &[Layer], shard: Shard) -> Re
             .object(&layer.backup)
             .hint("make a full backup"));
         }
+        all.extend(rows.into_iter().map(|row| (row, number)));
     }
     all.sort_unstable_by(|(a, newer_a), (b, newer_b)| a.hash.cmp(&b.hash).then(newer_b.cmp(newer_a)));
     all.dedup_by_key(|(row, _)| row.hash);
@@ -70,15 +59,39 @@ pub async fn live_rows(reader: &mut PackReader, layers: &[Layer], shard: Shard) 
     Ok(rows)
 }
 
-async fn table(
+/// The rows of a shard of one layer as they stand in its tables: sorted within each, and not merged.
+///
+/// # Errors
+/// As [`rows`].
+pub async fn table_rows(reader: &mut PackReader, layer: &Layer, shard: Shard) -> Result<Vec<StateRow>> {
+    let mut rows = Vec::new();
+    for at in &layer.index {
+        let key = reader.key(at.object)?;
+        let Some(Segment::State(state)) = reader.footer(at.object).await?.segments.get(at.segment as usize)
+        else {
+            return Err(Error::damaged(key, format!("segment {} is no state table", at.segment)));
+        };
+        let state = state.clone();
+        each_row(reader, at.object, &state, shard, |_, row| rows.push(row)).await?;
+    }
+    Ok(rows)
+}
+
+/// Calls `each` with the rows of a shard of one table, in order, and with the place of each in the table.
+///
+/// # Errors
+/// As [`rows`].
+pub async fn each_row(
     reader: &mut PackReader,
     object: u32,
     state: &IndexSegment,
     shard: Shard,
-    mut each: impl FnMut(StateRow),
+    mut each: impl FnMut(u32, StateRow),
 ) -> Result<()> {
     let fences = &state.index.fences;
-    for at in shard.blocks(fences.iter().map(|fence| fence.first.as_slice())) {
+    let range = shard.blocks(fences.iter().map(|fence| fence.first.as_slice()));
+    let mut place = fences[..range.start].iter().map(|fence| fence.count).sum::<u32>();
+    for at in range {
         let number = state.index.first_block + u32::try_from(at).unwrap_or(u32::MAX);
         let block = reader.block(object, number).await?;
         let rows = block.chunks_exact(STATE_ROW_LEN);
@@ -91,8 +104,9 @@ async fn table(
             digest.copy_from_slice(&row[16..]);
             let hash = u128::from_be_bytes(hash);
             if shard.holds(hash) {
-                each(StateRow { hash, digest });
+                each(place, StateRow { hash, digest });
             }
+            place += 1;
         }
     }
     Ok(())

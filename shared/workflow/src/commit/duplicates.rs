@@ -10,9 +10,8 @@ use holdfast_common::jobs::Task;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::footer::{IndexSegment, Origin, Segment};
 use holdfast_vault::format::manifest::{Manifest, StreamManifest};
-use holdfast_vault::read::{Fetch, PackReader};
+use holdfast_vault::read::{Fetch, PackReader, Shard, state};
 use holdfast_vault::storage::ByteRange;
-use holdfast_vault::write::records::STATE_ROW_LEN;
 use std::sync::Arc;
 
 /// Rows of one shard, about: 24 bytes each in memory.
@@ -37,7 +36,7 @@ pub(super) async fn check(
 ) -> Result<()> {
     let mut reader = PackReader::new(&services.vault, manifest, Fetch::Blocks);
     for stream in &manifest.streams {
-        let runs = state_tables(&mut reader, stream).await?;
+        let runs = state_tables(&mut reader, &manifest.id, stream).await?;
         if runs.len() < 2 {
             continue;
         }
@@ -55,9 +54,15 @@ pub(super) async fn check(
     Ok(())
 }
 
-async fn state_tables(reader: &mut PackReader, stream: &StreamManifest) -> Result<Vec<(u32, IndexSegment)>> {
+/// The state tables that this backup wrote: what older layers hold was checked when they were written.
+async fn state_tables(
+    reader: &mut PackReader,
+    backup: &str,
+    stream: &StreamManifest,
+) -> Result<Vec<(u32, IndexSegment)>> {
     let mut tables = Vec::new();
-    for at in stream.layers.iter().flat_map(|layer| &layer.index) {
+    let own = stream.layers.iter().filter(|layer| layer.backup == backup);
+    for at in own.flat_map(|layer| &layer.index) {
         if let Some(Segment::State(state)) = reader.footer(at.object).await?.segments.get(at.segment as usize)
         {
             tables.push((at.object, state.clone()));
@@ -66,55 +71,11 @@ async fn state_tables(reader: &mut PackReader, stream: &StreamManifest) -> Resul
     Ok(tables)
 }
 
-/// A part of the space of key hashes, by their first 64 bits.
-#[derive(Clone, Copy)]
-struct Shard {
-    first: u64,
-    last: u64,
-}
-
-impl Shard {
-    fn new(number: u64, of: u64) -> Self {
-        let width = u64::MAX / of;
-        let last = if number + 1 == of { u64::MAX } else { width * (number + 1) - 1 };
-        Self { first: width * number, last }
-    }
-
-    fn holds(self, hash: u128) -> bool {
-        let top = (hash >> 64) as u64;
-        self.first <= top && top <= self.last
-    }
-}
-
-fn top_bits(hash: &[u8]) -> u64 {
-    let mut top = [0_u8; 8];
-    for (to, from) in top.iter_mut().zip(hash) {
-        *to = *from;
-    }
-    u64::from_be_bytes(top)
-}
-
 async fn rows_of(reader: &mut PackReader, runs: &[(u32, IndexSegment)], shard: Shard) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (run, (object, state)) in (0_u32..).zip(runs) {
-        let mut at = 0_u32;
-        let fences = &state.index.fences;
-        for (number, fence) in (0_u32..).zip(fences) {
-            let begins = top_bits(&fence.first);
-            let ends = fences.get(number as usize + 1).map_or(u64::MAX, |next| top_bits(&next.first));
-            if begins <= shard.last && shard.first <= ends {
-                let block = reader.block(*object, state.index.first_block + number).await?;
-                for (place, row) in (at..).zip(block.chunks_exact(STATE_ROW_LEN)) {
-                    let mut hash = [0_u8; 16];
-                    hash.copy_from_slice(&row[..16]);
-                    let hash = u128::from_be_bytes(hash);
-                    if shard.holds(hash) {
-                        rows.push(Row { hash, run, at: place });
-                    }
-                }
-            }
-            at += fence.count;
-        }
+        state::each_row(reader, *object, state, shard, |at, row| rows.push(Row { hash: row.hash, run, at }))
+            .await?;
     }
     rows.sort_unstable();
     Ok(rows)

@@ -14,6 +14,7 @@ type Place = (u64, u64);
 #[derive(Debug)]
 pub(super) struct Document {
     file: String,
+    text: String,
     root: Node,
 }
 
@@ -44,7 +45,7 @@ struct Key {
 impl Document {
     pub(super) fn read(text: &str, file: &str) -> Result<Self> {
         match serde_saphyr::from_str::<Node>(text) {
-            Ok(root) => Ok(Self { file: file.to_owned(), root }),
+            Ok(root) => Ok(Self { file: file.to_owned(), text: text.to_owned(), root }),
             Err(error) => {
                 let place = error.location().map(|at| format!(":{}:{}", at.line(), at.column()));
                 let said = error.without_snippet().to_string();
@@ -79,6 +80,51 @@ impl Document {
         let error =
             Error::new(Code::InvalidInput, format!("{}:{line}:{column}: {field}{message}", self.file));
         error.object(if path.is_empty() { self.file.as_str() } else { path })
+    }
+
+    /// An error about a number at a path or below that was read as something else than what is written.
+    pub(super) fn inexact_number(&self, path: &str) -> Option<Error> {
+        let mut left = vec![self.find(path)];
+        while let Some(node) = left.pop() {
+            match &node.value {
+                Value::List(items) => left.extend(items),
+                Value::Map(entries) => left.extend(entries.iter().map(|(_, node)| node)),
+                Value::Float(_) | Value::Text(_) if !self.is_exact(node) => {
+                    let text = "this number cannot be kept as it is written";
+                    return Some(self.fault_at(node.at, path, text));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Whether a double has the digits that are written, and a text is not a number that was too long for one.
+    fn is_exact(&self, node: &Node) -> bool {
+        let (line, column) = (usize::try_from(node.at.0).ok(), usize::try_from(node.at.1).ok());
+        let line = line.and_then(|line| self.text.lines().nth(line.saturating_sub(1))).unwrap_or_default();
+        let in_number = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-');
+        let skipped = column.unwrap_or(1).saturating_sub(1);
+        let written: String = line.chars().skip(skipped).take_while(in_number).collect();
+        let digits = |text: &str| {
+            let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+            let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+            digits.trim_matches('0').to_owned()
+        };
+        match &node.value {
+            Value::Float(value) => {
+                // Job state keeps it as JSON, whose reader may miss the nearest double by one.
+                let kept = serde_json::to_string(value).and_then(|text| serde_json::from_str::<f64>(&text));
+                kept.is_ok_and(|kept| kept.to_bits() == value.to_bits())
+                    && digits(&format!("{value:e}")) == digits(&written)
+            }
+            Value::Text(text) => {
+                let number = serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
+                    && text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+                *text != written || !number
+            }
+            _ => true,
+        }
     }
 
     /// The value at a path, or the deepest one above it that is there.

@@ -5,6 +5,10 @@ use super::{Policy, Resource};
 use holdfast_connectors::SourceSpec;
 use holdfast_vault::error::{Code, Error, Result};
 use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The largest inline document, in bytes of compact JSON: it stands in rows of job state, which hold 400 KB.
+const LARGEST_INLINE: usize = 128 << 10;
 
 pub(super) fn check(document: &Document, resources: &[Resource]) -> Result<()> {
     if resources.is_empty() {
@@ -22,6 +26,11 @@ pub(super) fn check(document: &Document, resources: &[Resource]) -> Result<()> {
             return Err(fault("name", Fault::new(message, "give each resource a name of its own")));
         }
         check_source(&resource.source).map_err(|(field, why)| fault(&format!("source.{field}"), why))?;
+        if matches!(&resource.source, SourceSpec::Json { document: Some(_), .. })
+            && let Some(error) = document.inexact_number(&format!("{path}.source.document"))
+        {
+            return Err(error.hint("keep the document in a JSON file, and name it with path"));
+        }
         check_policy(&resource.policy).map_err(|(field, why)| fault(&format!("policy.{field}"), why))?;
     }
     Ok(())
@@ -76,6 +85,7 @@ fn check_source(source: &SourceSpec) -> Checked {
             given("path", path.as_os_str().is_empty(), "name a directory")?;
             check_key(key)
         }
+        SourceSpec::Json { document, path } => check_document(document.as_ref(), path.as_deref()),
         SourceSpec::Dynamodb { table, endpoint, region } => {
             given("table", table.is_empty(), "name the table")?;
             given("region", region.as_deref() == Some(""), "name the region, or leave the field out")?;
@@ -86,6 +96,30 @@ fn check_source(source: &SourceSpec) -> Checked {
             given("region", region.as_deref() == Some(""), "name the region, or leave the field out")?;
             endpoint_of(endpoint, false)
         }
+    }
+}
+
+fn check_document(document: Option<&serde_json::Value>, path: Option<&Path>) -> Checked {
+    const HINT: &str =
+        "give a document, an object of named collections, or the path of a JSON file that holds one";
+    match (document, path) {
+        (Some(document), None) => match document.as_object() {
+            None => Err(("document", Fault::new("the document is no object", HINT))),
+            Some(collections) if collections.is_empty() => {
+                Err(("document", Fault::new("the document holds no collection", HINT)))
+            }
+            Some(_) if document.to_string().len() > LARGEST_INLINE => Err((
+                "document",
+                Fault::new(
+                    "the document is larger than 128 KiB",
+                    "keep it in a JSON file, and name it with path",
+                ),
+            )),
+            Some(_) => Ok(()),
+        },
+        (None, Some(path)) => given("path", path.as_os_str().is_empty(), "name a JSON file"),
+        (None, None) => Err(("document", Fault::new("there is neither a document nor a path", HINT))),
+        (Some(_), Some(_)) => Err(("path", Fault::new("there are both a document and a path", HINT))),
     }
 }
 
@@ -125,6 +159,11 @@ fn check_policy(policy: &Policy) -> Checked {
         "retention_days",
         policy.retention_days,
         "give 1 day or more, or leave the field out to keep all",
+    )?;
+    above_zero(
+        "compaction.layers",
+        Some(policy.compaction.layers),
+        "give 1 or more, or leave the field out",
     )?;
     let unlimited = "give 1 or more, or leave the field out for no limit";
     let limits = &policy.limits;

@@ -38,9 +38,22 @@ resources:
       codec: gzip
   - {name: orders, source: {kind: dynamodb, table: shop-orders, endpoint: embedded}}
   - {name: media, source: {kind: s3, bucket: shop-media, prefix: img/, endpoint: 'http://127.0.0.1:9000', region: eu-central-1}}
+  - {name: settings, source: {kind: json, path: settings.json}}
+  - name: small
+    source:
+      kind: json
+      document:
+        products: [{id: 1, price: 1.50}, {id: 2, price: 1e2, tag: '5'}]
+        open: true
 ";
     let resources = read(text).unwrap();
-    assert_eq!(resources.len(), 4);
+    assert_eq!(resources.len(), 6);
+    let path = Some("/srv/shop/settings.json".into());
+    assert_eq!(resources[4].source, SourceSpec::Json { document: None, path });
+    let document = serde_json::json!({
+        "products": [{"id": 1, "price": 1.5}, {"id": 2, "price": 100.0, "tag": "5"}], "open": true
+    });
+    assert_eq!(resources[5].source, SourceSpec::Json { document: Some(document), path: None });
     assert_eq!(resources[0].source, SourceSpec::Files { path: "/srv/shop/www".into() });
     assert_eq!(resources[0].policy, Policy::default());
     let SourceSpec::Jsonl { path, key } = &resources[1].source else { panic!("jsonl") };
@@ -147,6 +160,14 @@ fn checks_values() {
         ("{kind: jsonl, path: x, key: [id]}", "key"),
         ("{kind: jsonl, path: x, key: [/a, /a]}", "key"),
         ("{kind: jsonl, path: x, key: ['/a~2']}", "key"),
+        ("{kind: json}", "document"),
+        ("{kind: json, document: null}", "document"),
+        ("{kind: json, document: [1]}", "document"),
+        ("{kind: json, document: {}}", "document"),
+        ("{kind: json, path: ''}", "path"),
+        ("{kind: json, path: x, document: {a: 1}}", "path"),
+        ("{kind: json, document: {a: 527637048.77938396}}", "document"),
+        ("{kind: json, document: {a: 0.12345678901234567890123}}", "document"),
         ("{kind: dynamodb, table: ''}", "table"),
         ("{kind: dynamodb, table: t, endpoint: localhost}", "endpoint"),
         ("{kind: s3, bucket: b, endpoint: embedded}", "endpoint"),
@@ -156,6 +177,13 @@ fn checks_values() {
         assert_eq!(error.object, Some(format!("resources[0].source.{field}")), "{source}");
         assert!(error.hint.is_some());
     }
+    // Some of these are refused by the reader of YAML already.
+    for number in ["1e400", "1e-400", ".nan", "-.inf", "123456789012345678901234567890"] {
+        let error = with("a", &format!("{{kind: json, document: {{é: [x, {{a: {number}}}]}}}}"), "{}");
+        assert!(error.message.starts_with("shop.yaml:3:"), "{number}: {}", error.message);
+    }
+    let large = format!("{{kind: json, document: {{a: {}}}}}", "x".repeat(128 << 10));
+    assert_eq!(with("a", &large, "{}").object.as_deref(), Some("resources[0].source.document"));
     for (policy, field) in [
         ("{retention_days: 0}", "retention_days"),
         ("{retention_days: -1}", "retention_days"),

@@ -17,8 +17,9 @@ use holdfast_vault::format::footer::TreeSegment;
 use holdfast_vault::format::manifest::{SegmentRef, StreamManifest};
 use holdfast_vault::model::{StreamKind, Warning};
 use holdfast_vault::read::tree::EntryContent;
-use holdfast_vault::read::{Fetch, PackReader, records, tree};
+use holdfast_vault::read::{Fetch, PackReader, RecordKeys, layers, records, tree};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Under this name a task counts the conflicts that its target met; they are added up and not shown as a warning.
@@ -26,24 +27,27 @@ const CONFLICTS: &str = "ConflictsCounted";
 
 /// Where a task goes on: a segment, a block of it, and how much of the stream was written before.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct PartCursor {
-    segment: u32,
-    block: u32,
-    bytes: u64,
-    records: u64,
+pub(super) struct PartCursor {
+    pub(super) segment: u32,
+    pub(super) block: u32,
+    pub(super) bytes: u64,
+    pub(super) records: u64,
+    /// Of a stream of several layers.
+    #[serde(default)]
+    pub(super) shard: u64,
 }
 
 /// What one call wrote.
 #[derive(Default)]
-struct Outcome {
-    totals: Totals,
+pub(super) struct Outcome {
+    pub(super) totals: Totals,
     conflicts: u64,
     warnings: Vec<Warning>,
-    cursor: Option<PartCursor>,
+    pub(super) cursor: Option<PartCursor>,
 }
 
 impl Outcome {
-    fn note(&mut self, written: Written) {
+    pub(super) fn note(&mut self, written: Written) {
         self.conflicts += written.conflicts;
         self.totals.bytes += written.bytes;
     }
@@ -106,6 +110,7 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
         block: 0,
         bytes: order.bytes_before,
         records: order.records_before,
+        shard: 0,
     };
     let from =
         task.cursor.clone().map(serde_json::from_value).transpose().map_err(unreadable)?.unwrap_or(start);
@@ -123,7 +128,13 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
     match &stream.info.shape {
         StreamKind::Records { .. } if !selection.keys.is_empty() => {
             let hasher = services.vault.keys().key_hasher(manifest.name_key_version)?;
-            writing.chosen_records(&hasher, &selection.keys).await?;
+            writing.chosen_records(hasher, &selection.keys).await?;
+        }
+        StreamKind::Records { .. } if order.shards.is_some() => {
+            let hasher = services.vault.keys().key_hasher(manifest.name_key_version)?;
+            if let Some(shards) = order.shards {
+                writing.layered(hasher, shards, from).await?;
+            }
         }
         StreamKind::Records { .. } => writing.records(from).await?,
         StreamKind::Tree => {
@@ -135,14 +146,14 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
     Ok(writing.outcome)
 }
 
-struct Writing<'a> {
-    target: &'a dyn Target,
-    stream: &'a StreamManifest,
-    segments: Vec<&'a SegmentRef>,
+pub(super) struct Writing<'a> {
+    pub(super) target: &'a dyn Target,
+    pub(super) stream: &'a StreamManifest,
+    pub(super) segments: Vec<&'a SegmentRef>,
     end: u32,
-    reader: PackReader,
-    budget: u64,
-    outcome: Outcome,
+    pub(super) reader: PackReader,
+    pub(super) budget: u64,
+    pub(super) outcome: Outcome,
 }
 
 impl Writing<'_> {
@@ -177,49 +188,30 @@ impl Writing<'_> {
         Ok(())
     }
 
-    async fn chosen_records(&mut self, hasher: &Namer, keys: &[String]) -> Result<()> {
+    async fn chosen_records(&mut self, hasher: Namer, asked: &[String]) -> Result<()> {
         let finder = KeyFinder::new(&self.stream.info)?;
+        let key_of = |value: &[u8]| finder.key(value);
+        let keys = RecordKeys::new(hasher, &key_of);
+        let candidates: Vec<Vec<u128>> = asked
+            .iter()
+            .map(|typed| finder.candidates(typed).iter().map(|key| keys.hash_of(key)).collect())
+            .collect();
+        let wanted: Vec<u128> = candidates.iter().flatten().copied().collect();
+        let found = layers::find(&mut self.reader, self.stream, &keys, &wanted).await?;
+        let stored = self.stream.info.keys_are_stored();
         let mut batch = RecordBatch::default();
-        for asked in keys {
-            let mut found = false;
-            for candidate in finder.candidates(asked) {
-                found = found || self.find(&finder, &hasher.name(&candidate), &candidate, &mut batch).await?;
-            }
-            if !found {
-                self.outcome.warnings.push(key_not_found(&self.stream.info.name));
-            }
-        }
-        let written = self.target.write_records(&self.stream.info, Position::default(), &batch).await?;
-        self.outcome.note(written);
-        self.outcome.totals.records += batch.len() as u64;
-        Ok(())
-    }
-
-    async fn find(
-        &mut self,
-        finder: &KeyFinder,
-        hash: &[u8; 16],
-        key: &[u8],
-        batch: &mut RecordBatch,
-    ) -> Result<bool> {
-        for segment in self.segments.clone() {
-            let run = records::run(&mut self.reader, segment).await?;
-            let Some(at) = records::block_of(&run, hash) else { continue };
-            let block = records::block(&mut self.reader, segment, &run, at).await?;
-            let mut found = false;
-            block.each(|stored, value| {
-                let own = if run.stored_keys { stored.to_vec() } else { finder.key(value)? };
-                if own == key {
-                    batch.push(stored, value, 0);
-                    found = true;
+        let mut taken = HashSet::new();
+        for candidates in candidates {
+            match candidates.iter().find_map(|hash| Some((hash, found.get(hash)?))) {
+                Some((hash, record)) if taken.insert(*hash) => {
+                    let key: &[u8] = if stored { &record.key } else { &[] };
+                    batch.push(key, &record.value, 0);
                 }
-                Ok(())
-            })?;
-            if found {
-                return Ok(true);
+                Some(_) => {}
+                None => self.outcome.warnings.push(key_not_found(&self.stream.info.name)),
             }
         }
-        Ok(false)
+        self.write_batch(&batch, &mut PartCursor::default()).await
     }
 
     async fn entries(&mut self, mut at: PartCursor, globs: Option<&GlobSet>) -> Result<()> {
