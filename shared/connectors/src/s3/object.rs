@@ -53,9 +53,7 @@ macro_rules! head {
             size: $size,
             etag: output.e_tag().map(str::to_owned),
             has_tags: output.tag_count().is_some_and(|count| count > 0),
-            mtime: output
-                .last_modified()
-                .map(|time| (time.secs(), time.subsec_nanos())),
+            mtime: output.last_modified().map(|time| (time.secs(), time.subsec_nanos())),
             attributes,
         }
     }};

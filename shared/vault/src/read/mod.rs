@@ -16,5 +16,5 @@ mod verify_tree;
 pub use layers::{Overlay, RecordKeys};
 pub use pack::{Fetch, PackReader};
 pub use shard::Shard;
-pub use tree_layers::{LiveEntry, MergedTree, PathStart, PathSpan};
+pub use tree_layers::{LiveEntry, MergedTree, PathSpan, PathStart};
 pub use vault::{OpenObject, Vault};

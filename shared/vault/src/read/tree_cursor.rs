@@ -64,7 +64,12 @@ impl LayerCursor {
 
     /// Reads on until something of the span is at hand, or there is nothing more. With `counted` segments are read
     /// from their beginning, so that the chunk lists of their files can be told apart.
-    pub(super) async fn fill(&mut self, reader: &mut PackReader, span: &PathSpan, counted: bool) -> Result<()> {
+    pub(super) async fn fill(
+        &mut self,
+        reader: &mut PackReader,
+        span: &PathSpan,
+        counted: bool,
+    ) -> Result<()> {
         while self.heads.is_empty() {
             let Some(open) = &mut self.open else {
                 let Some(place) = self.segments.pop_front() else { return Ok(()) };

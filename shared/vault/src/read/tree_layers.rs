@@ -174,8 +174,7 @@ impl MergedTree {
                     .get(other as usize)
                     .ok_or_else(|| damaged("an entry names a pack that its segment does not list"))?,
             };
-            let place =
-                ChunkPlace { pack, block: at.block, offset: at.offset + used, length: chunk.length };
+            let place = ChunkPlace { pack, block: at.block, offset: at.offset + used, length: chunk.length };
             places.push((chunk.name, place));
             used += chunk.length;
         }

@@ -127,19 +127,35 @@ impl TreeWriter {
         })
     }
 
-    /// A writer of a delta; chunks are named as in the base, by its `name_key_version`.
+    /// A writer of a delta, or of a new base made of an old one; chunks are named as in the base that there is, by its
+    /// `name_key_version`.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn delta(
+    pub fn on_base(
         keys: &KeyRing,
         codec: Codec,
         first: Origin,
         limits: TreeLimits,
         name_key_version: u32,
+        is_delta: bool,
     ) -> Result<Self> {
         let namer = keys.chunk_namer(name_key_version)?;
-        Ok(Self { namer, is_delta: true, ..Self::new(keys, codec, first, limits)? })
+        Ok(Self { namer, is_delta, ..Self::new(keys, codec, first, limits)? })
+    }
+
+    /// Takes an entry over as an earlier backup stored it, with the places of its chunks; its extents do not count.
+    ///
+    /// # Errors
+    /// `Internal` if it does not follow the one before, or what sealing gives.
+    pub fn copy(&mut self, entry: TreeEntry, chunks: &[([u8; 16], ChunkPlace)]) -> Result<()> {
+        self.begin(entry.meta, entry.part)?;
+        for (name, at) in chunks {
+            let place = self.packs.older(at);
+            self.refer(*name, place);
+        }
+        let Some(open) = self.open.take() else { return Ok(()) };
+        self.close(open, entry.sha256, None).map(|_| ())
     }
 
     /// Tells where an earlier backup stored a chunk: content that holds it refers there. About 50 bytes of memory each.
@@ -247,8 +263,12 @@ impl TreeWriter {
         let Some(mut open) = self.open.take() else {
             return Err(Error::new(Code::Internal, "an end without an entry"));
         };
-        self.last = Some((open.meta.path.clone(), open.part.offset + 1));
         let sha256 = open.hasher.finish();
+        self.close(open, sha256, known)
+    }
+
+    fn close(&mut self, open: OpenEntry, sha256: [u8; 32], known: Option<&[u8; 32]>) -> Result<Ended> {
+        self.last = Some((open.meta.path.clone(), open.part.offset + 1));
         let entry = TreeEntry { meta: open.meta, part: open.part, sha256, extents: Vec::new() };
         let digest = entry.digest();
         if known == Some(&digest) {
@@ -328,13 +348,18 @@ impl TreeWriter {
             self.known.clear();
         }
         self.known.insert(name, place);
-        let Some(entry) = &mut self.open else { return Ok(()) };
-        entry.chunks.push(ChunkRef { name, length });
+        self.refer(name, place);
+        Ok(())
+    }
+
+    /// Adds a chunk to the entry that is open.
+    fn refer(&mut self, name: [u8; 16], place: Place) {
+        let Some(entry) = &mut self.open else { return };
+        entry.chunks.push(ChunkRef { name, length: place.length });
         match entry.places.last_mut() {
             Some(last) if last.is_followed_by(&place) => last.length += place.length,
             _ => entry.places.push(place),
         }
-        Ok(())
     }
 
     fn store(&mut self, data: &[u8], length: u32) -> Result<Place> {
