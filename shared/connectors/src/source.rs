@@ -108,6 +108,11 @@ pub trait TreeSink: Send {
 
     /// Something the operator should see.
     fn warn(&mut self, warning: Warning);
+
+    /// Whether most entries are likely known: then a source does better not to read their content ahead.
+    fn knows_most(&self) -> bool {
+        false
+    }
 }
 
 /// A resource that can be read.

@@ -120,7 +120,7 @@ impl Bucket {
     /// Reads as much of an object as can be held until its turn comes.
     pub(super) async fn fetch(&self, object: Listed, known: &AtomicBool) -> Result<(String, Fetched)> {
         let Listed { key, size, .. } = object;
-        if size > SMALL || self.path(&key).is_empty() {
+        if self.path(&key).is_empty() {
             return Ok((key, Fetched::Later));
         }
         if known.load(Ordering::Relaxed) {
@@ -129,6 +129,9 @@ impl Bucket {
                 None => Fetched::Vanished,
             };
             return Ok((key, fetched));
+        }
+        if size > SMALL {
+            return Ok((key, Fetched::Later));
         }
         let fetched = match self.get(&key, None, None).await? {
             Got::Answer(answer) => {
@@ -186,7 +189,7 @@ impl Bucket {
     async fn begin(&self, key: &str, head: Head, known: &AtomicBool, out: &mut dyn TreeSink) -> Result<Want> {
         let part = Part { offset: 0, length: head.size };
         let want = out.begin(head.into_entry(self.path(key)), part).await?;
-        known.store(want == Want::Nothing, Ordering::Relaxed);
+        known.store(want == Want::Nothing || out.knows_most(), Ordering::Relaxed);
         Ok(want)
     }
 

@@ -77,7 +77,7 @@ impl S3Source {
         let within = |key: &str| until.is_none_or(|until| key <= until);
         let mut pages = self.bucket.pages(after);
         // Whether the sink knew the last entry: then the next ones are likely known too, and are not read ahead.
-        let known = AtomicBool::new(false);
+        let known = AtomicBool::new(out.knows_most());
         while let Some(page) = pages.next().await? {
             let all = page.len();
             let wanted: Vec<_> = page.into_iter().take_while(|object| within(&object.key)).collect();

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, DeltaEntry, TreeEntry};
 use crate::format::footer::TreeSegment;
 use crate::format::manifest::{Manifest, StreamManifest, manifest_key};
+use crate::model::EntryKind;
 use crate::write::ChunkPlace;
 use std::sync::Arc;
 
@@ -100,7 +101,7 @@ impl MergedTree {
         let layers: Vec<LayerCursor> =
             stream.layers.iter().rev().map(|layer| LayerCursor::new(layer, &span)).collect();
         let room = 2 * layers.len() + 2;
-        let reader = PackReader::new(vault, manifest, Fetch::Blocks).with_room(room);
+        let reader = PackReader::new(vault, manifest, Fetch::Blocks).with_room(room, 0);
         Self { reader, layers, span, counted: false }
     }
 
@@ -138,13 +139,14 @@ impl MergedTree {
         }
     }
 
-    /// The chunk list of a file that this tree gave, asked for in the order in which it gave them; `None` if the backup
-    /// keeps none, or chunk lists were not asked for ([`Self::with_chunks`]).
+    /// The chunk list of a file that this tree gave, asked for in the order in which it gave them; `None` if it is no
+    /// file, the backup keeps none, or chunk lists were not asked for ([`Self::with_chunks`]).
     ///
     /// # Errors
     /// As [`Self::next`].
     pub async fn chunks(&mut self, live: &LiveEntry) -> Result<Option<Vec<ChunkRef>>> {
-        let Some(layer) = self.layers.get_mut(live.layer).filter(|_| self.counted) else { return Ok(None) };
+        let is_listed = self.counted && matches!(live.entry.meta.kind, EntryKind::File);
+        let Some(layer) = self.layers.get_mut(live.layer).filter(|_| is_listed) else { return Ok(None) };
         layer.chunks(&mut self.reader, live.segment.origin, live.files_before).await
     }
 

@@ -263,4 +263,8 @@ impl TreeSink for TreeDelta<'_> {
     fn warn(&mut self, warning: Warning) {
         self.warnings.push(warning);
     }
+
+    fn knows_most(&self) -> bool {
+        true
+    }
 }

@@ -155,8 +155,9 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
             let cursor = task.cursor.as_ref().map(PathCursor::deserialize).transpose().map_err(unreadable)?;
             let span = paths.span(cursor)?;
             let tree = MergedTree::new(&services.vault, &manifest, stream, span);
-            // Content stands in packs of all layers, in no order.
-            writing.reader = PackReader::new(&services.vault, &manifest, Fetch::Blocks).with_room(16);
+            // Content stands in packs of all layers, and alternates between them.
+            let room = (2 * stream.layers.len() + 4).min(64);
+            writing.reader = PackReader::new(&services.vault, &manifest, Fetch::Blocks).with_room(room, room);
             writing.merged(tree, globs.as_ref()).await?;
         }
     }
