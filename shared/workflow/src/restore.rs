@@ -2,6 +2,7 @@
 
 mod at;
 mod layered;
+mod layered_tree;
 mod part;
 mod select;
 
@@ -56,6 +57,9 @@ struct PartOrder {
     /// Of a stream of several layers: the shards of the key hash; segments then do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shards: Option<layered::Shards>,
+    /// Of a tree of several layers: the paths; segments then do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paths: Option<layered_tree::Paths>,
 }
 
 /// Carries out one step of a restore.
@@ -189,6 +193,11 @@ async fn tasks(
             layered::tasks(job, detail, &services.limits, least, stream, &mut tasks)?;
             continue;
         }
+        if layered_tree::is_layered(stream) {
+            let whole = detail.request.selection.is_partial();
+            layered_tree::tasks(job, &detail.plan, services.limits.range_bytes, whole, stream, &mut tasks)?;
+            continue;
+        }
         let segments: Vec<&SegmentRef> = stream.layers.iter().flat_map(|layer| &layer.segments).collect();
         let (mut first, mut bytes, mut at) = (0, 0, Position::default());
         let mut next = Position::default();
@@ -209,6 +218,7 @@ async fn tasks(
                     bytes_before: at.bytes,
                     records_before: at.records,
                     shards: None,
+                    paths: None,
                 };
                 first = order.end;
                 let number = u32::try_from(tasks.len()).unwrap_or(u32::MAX);

@@ -56,6 +56,7 @@ pub(super) fn tasks(
             bytes_before: 0,
             records_before: 0,
             shards: Some(Shards { first, end, of }),
+            paths: None,
         };
         let number = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         tasks.push(Task::new(job, number, &stream.info.name, value(&order)?));

@@ -1,5 +1,6 @@
 //! Writes one part of a restore.
 
+use super::layered_tree::PathCursor;
 use super::{PartOrder, RestoreDetail, key_not_found, select, target};
 use crate::events::{TaskAnswer, TaskEvent};
 use crate::plan::{detail, same_plan, value};
@@ -17,7 +18,7 @@ use holdfast_vault::format::footer::TreeSegment;
 use holdfast_vault::format::manifest::{SegmentRef, StreamManifest};
 use holdfast_vault::model::{StreamKind, Warning};
 use holdfast_vault::read::tree::EntryContent;
-use holdfast_vault::read::{Fetch, PackReader, RecordKeys, layers, records, tree};
+use holdfast_vault::read::{Fetch, MergedTree, PackReader, RecordKeys, layers, records, tree};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub(super) struct Outcome {
     conflicts: u64,
     warnings: Vec<Warning>,
     pub(super) cursor: Option<PartCursor>,
+    /// Of a tree of several layers: behind which path it goes on.
+    pub(super) path: Option<PathCursor>,
 }
 
 impl Outcome {
@@ -73,7 +76,10 @@ pub(super) async fn part(services: &Services, event: &TaskEvent) -> Result<TaskA
     if outcome.conflicts > 0 {
         warnings.push(Warning::new(CONFLICTS, format!("{}", outcome.conflicts)));
     }
-    let cursor = outcome.cursor.map(|cursor| value(&cursor)).transpose()?;
+    let cursor = match outcome.path {
+        Some(path) => Some(value(&path)?),
+        None => outcome.cursor.map(|cursor| value(&cursor)).transpose()?,
+    };
     let end = StepEnd { done: cursor.is_none(), cursor, totals: outcome.totals, warnings };
     match services.jobs.stage_step(&event.job, task.task, task.step, &serde_json::Value::Null).await? {
         Staged::Now | Staged::Already(_) => {
@@ -112,8 +118,10 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
         records: order.records_before,
         shard: 0,
     };
-    let from =
-        task.cursor.clone().map(serde_json::from_value).transpose().map_err(unreadable)?.unwrap_or(start);
+    let from = match &task.cursor {
+        Some(cursor) if order.paths.is_none() => PartCursor::deserialize(cursor).map_err(unreadable)?,
+        _ => start,
+    };
     let selection = &detail.request.selection;
     let fetch = if selection.is_partial() { Fetch::Blocks } else { Fetch::Whole };
     let changes = match detail.request.at {
@@ -144,7 +152,17 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
         StreamKind::Tree => {
             let globs =
                 if selection.paths.is_empty() { None } else { Some(select::globs(&selection.paths)?) };
-            writing.entries(from, globs.as_ref()).await?;
+            let Some(paths) = order.paths else {
+                writing.entries(from, globs.as_ref()).await?;
+                return Ok(writing.outcome);
+            };
+            let cursor = task.cursor.as_ref().map(PathCursor::deserialize).transpose().map_err(unreadable)?;
+            let span = paths.span(cursor)?;
+            let tree = MergedTree::new(&services.vault, &manifest, stream, span);
+            // Content stands in packs of all layers, and alternates between them.
+            let room = (2 * stream.layers.len() + 4).min(64);
+            writing.reader = PackReader::new(&services.vault, &manifest, Fetch::Blocks).with_room(room, room);
+            writing.merged(tree, globs.as_ref()).await?;
         }
     }
     Ok(writing.outcome)
@@ -285,7 +303,7 @@ impl Writing<'_> {
         ))
     }
 
-    async fn entry(
+    pub(super) async fn entry(
         &mut self,
         file: &mut OpenFile,
         object: u32,
@@ -318,12 +336,17 @@ struct FilePart {
 
 /// The parts of the file that is being gathered.
 #[derive(Default)]
-struct OpenFile {
+pub(super) struct OpenFile {
     parts: Vec<FilePart>,
     length: u64,
 }
 
 impl OpenFile {
+    /// Whether parts wait for others.
+    pub(super) fn is_open(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
     /// Adds a part; true once the file is whole.
     fn add(
         &mut self,
