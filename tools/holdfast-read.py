@@ -10,6 +10,8 @@ product, so it also says whether that page is enough. It only reads the vault.
     holdfast-read.py --vault DIR --key key.json list
     holdfast-read.py --vault DIR --key key.json show ID
     holdfast-read.py --vault DIR --key key.json extract ID --to DIR [--stream S]
+    holdfast-read.py --vault DIR --key key.json extract RESOURCE --at TIME --to DIR [--stream S]
+    holdfast-read.py --vault DIR --key key.json changes RESOURCE [--from TIME] [--to TIME] [--stream S]
     holdfast-read.py --vault DIR --key key.json verify ID
 
 Exit codes: 0 all is well, 1 it could not be done, 2 the input is wrong, 3 something in the vault is damaged.
@@ -21,9 +23,11 @@ import argparse
 import base64
 import binascii
 import bisect
+import datetime
 import enum
 import errno
 import hashlib
+import heapq
 import hmac
 import io
 import itertools
@@ -32,12 +36,13 @@ import os
 import re
 import stat
 import sys
+import time
 import urllib.parse
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 try:
@@ -68,10 +73,16 @@ TAIL_SIZE = 64 << 10
 OPEN_OBJECTS = 64
 BLOCK_CACHE_SIZE = 64 << 20
 HASHES_AT_ONCE = 1 << 20
+# How far the times of changes may be from those of backups. A change that is applied again changes nothing.
+CLOCK_MARGIN_MS = 60_000
 
 ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 HEX_ID = re.compile(r"[0-9a-f]{32}")
 HEX_HASH = re.compile(r"[0-9a-f]{64}")
+CHANGE_NAME = re.compile(r"([0-9]{15})-([0-9]{15})-[0-9]-([0-9a-f]{32})")
+RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-][0-9]{2}:[0-9]{2}))"
+)
 
 T = TypeVar("T")
 
@@ -181,6 +192,7 @@ class ObjectKind(enum.IntEnum):
     PACK = 1
     MANIFEST = 2
     INDEX = 3
+    CHANGES = 4
 
 
 class SegmentKind(enum.IntEnum):
@@ -188,12 +200,21 @@ class SegmentKind(enum.IntEnum):
     RUN = 2
     CHUNK_LISTS = 3
     STATE_TABLE = 4
+    DELTA_TREE = 5
+    DELTA_RUN = 6
+    CHANGES = 7
+
+
+TREES = (SegmentKind.TREE, SegmentKind.DELTA_TREE)
+RUNS = (SegmentKind.RUN, SegmentKind.DELTA_RUN)
+DELTAS = (SegmentKind.DELTA_TREE, SegmentKind.DELTA_RUN)
 
 
 class EntryKind(enum.IntEnum):
     FILE = 0
     DIRECTORY = 1
     LINK = 2
+    TOMBSTONE = 3
 
 
 class Fence(NamedTuple):
@@ -203,7 +224,7 @@ class Fence(NamedTuple):
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment as its object's footer describes it; the members from `packs` on stand for packs' segments only."""
+    """A segment as its object's footer describes it; of the members from `packs` on each kind has its own."""
 
     kind: SegmentKind
     stream: int
@@ -214,9 +235,14 @@ class Segment:
     packs: tuple[bytes, ...] = ()
     files: int = 0
     stores_keys: bool = False
-    tombstones: int = 0
+    added: int = 0
+    changed: int = 0
+    deleted: int = 0
     byte_count: int = 0
     digest: bytes = b""
+    description: bytes = b""
+    earliest: int = 0
+    latest: int = 0
     last: bytes = b""
 
     @property
@@ -249,27 +275,46 @@ def parse_footer(plain: bytes) -> Footer:
         offset += block.sealed
     segments = tuple(parse_segment(cursor, len(blocks)) for _ in range(cursor.number()))
     cursor.finish()
+    end = 0
+    for segment in sorted(segments, key=lambda one: one.first_block):
+        if segment.fences and segment.first_block < end:
+            raise Malformed("has segments that overlap")
+        end = max(end, segment.first_block + len(segment.fences))
     return Footer(tuple(blocks), segments)
 
 
 def parse_segment(cursor: Cursor, blocks: int) -> Segment:
     kind = parse_enum(SegmentKind, cursor.u8(), "segment")
     stream, task, sequence = cursor.number32(), cursor.number32(), cursor.number32()
-    summary: dict[str, Any] = {}
-    if kind is SegmentKind.TREE:
-        ids = cursor.take(ID_SIZE * cursor.number())
-        summary["packs"] = tuple(ids[at : at + ID_SIZE] for at in range(0, len(ids), ID_SIZE))
-        summary["files"] = cursor.number()
-    elif kind is SegmentKind.RUN:
-        summary["stores_keys"] = parse_bool(cursor)
-        summary["tombstones"] = cursor.number()
-    if summary:
-        summary.update(byte_count=cursor.number(), digest=cursor.take(HASH_SIZE), last=cursor.sized())
+    summary = parse_summary(kind, cursor)
     first_block = cursor.number32()
     fences = tuple(Fence(cursor.sized(), cursor.number32()) for _ in range(cursor.number()))
     if first_block + len(fences) > blocks:
         raise Malformed("a segment reaches past the last block")
     return Segment(kind, stream, task, sequence, first_block, fences, **summary)
+
+
+def parse_summary(kind: SegmentKind, cursor: Cursor) -> dict[str, Any]:
+    """What a segment has between its place and its blocks, by its kind."""
+    summary: dict[str, Any] = {}
+    if kind is SegmentKind.CHANGES:
+        description, earliest, latest = cursor.sized(), cursor.signed(), cursor.signed()
+        return {"description": description, "earliest": earliest, "latest": latest, "last": cursor.sized()}
+    if kind in TREES:
+        ids = cursor.take(ID_SIZE * cursor.number())
+        summary["packs"] = tuple(ids[at : at + ID_SIZE] for at in range(0, len(ids), ID_SIZE))
+    elif kind in RUNS:
+        summary["stores_keys"] = parse_bool(cursor)
+    else:
+        return summary
+    if kind in DELTAS:
+        summary.update(added=cursor.number(), changed=cursor.number(), deleted=cursor.number())
+    elif kind is SegmentKind.TREE:
+        summary["files"] = cursor.number()
+    elif cursor.number():
+        raise Malformed("has tombstones in a run that is not a delta")
+    summary.update(byte_count=cursor.number(), digest=cursor.take(HASH_SIZE), last=cursor.sized())
+    return summary
 
 
 E = TypeVar("E", bound=enum.IntEnum)
@@ -298,7 +343,7 @@ class Extent(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """A file, a part of one, a directory or a symbolic link, with the digest that the format gives it."""
+    """A file, a part of one, a directory or a link, with the digest that the format gives it; or a tombstone."""
 
     kind: EntryKind
     path: bytes
@@ -328,25 +373,35 @@ class Entry:
 
 
 def parse_tree_block(plain: bytes) -> list[Entry]:
+    return parse_entries(plain, in_delta=False)
+
+
+def parse_delta_tree_block(plain: bytes) -> list[Entry]:
+    return parse_entries(plain, in_delta=True)
+
+
+def parse_entries(plain: bytes, in_delta: bool) -> list[Entry]:
     cursor = Cursor(plain)
     entries = []
     while cursor.more():
-        entries.append(parse_entry(cursor))
+        entries.append(parse_entry(cursor, in_delta))
     return entries
 
 
-def parse_entry(cursor: Cursor) -> Entry:
+def parse_entry(cursor: Cursor, in_delta: bool) -> Entry:
     start = cursor.position
     flags = cursor.u8()
-    if flags & ~0x73:
-        raise Malformed(f"has an entry with the unknown flags {flags:#04x}")
+    if flags == EntryKind.TOMBSTONE and in_delta:
+        return Entry(EntryKind.TOMBSTONE, cursor.sized(), b"")
     kind = parse_enum(EntryKind, flags & 0x03, "entry")
+    if flags & ~0x73 or kind is EntryKind.TOMBSTONE:
+        raise Malformed(f"has an entry with the unknown flags {flags:#04x}")
     is_part = bool(flags & 0x40)
     if is_part and kind is not EntryKind.FILE:
         raise Malformed("has a part of something that is no file")
     path = cursor.sized()
     mode = cursor.number32() if flags & 0x10 else None
-    mtime_ns = cursor.signed() * 10**9 + cursor.number32() if flags & 0x20 else None
+    mtime_ns = parse_mtime(cursor) if flags & 0x20 else None
     attributes = tuple((cursor.text(), cursor.text()) for _ in range(cursor.number()))
     rest: dict[str, Any] = {}
     if kind is EntryKind.FILE:
@@ -358,6 +413,13 @@ def parse_entry(cursor: Cursor) -> Entry:
         rest["extents"] = parse_extents(cursor, rest["length"])
     digest = hashlib.sha256(cursor.data[start:proved_end]).digest()
     return Entry(kind, path, digest, mode, mtime_ns, attributes, **rest)
+
+
+def parse_mtime(cursor: Cursor) -> int:
+    seconds, nanoseconds = cursor.signed(), cursor.number32()
+    if nanoseconds >= 10**9:
+        raise Malformed("has an entry with a second of nanoseconds or more")
+    return seconds * 10**9 + nanoseconds
 
 
 def parse_file(cursor: Cursor, is_part: bool) -> dict[str, Any]:
@@ -389,6 +451,10 @@ class Record(NamedTuple):
         return hashlib.sha256(encode_number(len(self.key)) + self.key + self.value).digest()
 
 
+class Tombstone(NamedTuple):
+    key_hash: bytes
+
+
 def encode_number(value: int) -> bytes:
     encoded = bytearray()
     while value >= 0x80:
@@ -405,6 +471,18 @@ def parse_run_block(plain: bytes, stores_keys: bool) -> list[Record]:
         key = cursor.sized() if stores_keys else None
         records.append(Record(key, cursor.sized()))
     return records
+
+
+def parse_delta_run_block(plain: bytes, stores_keys: bool) -> list[Record | Tombstone]:
+    cursor = Cursor(plain)
+    things: list[Record | Tombstone] = []
+    while cursor.more():
+        if parse_bool(cursor):
+            things.append(Tombstone(cursor.take(KEY_HASH_SIZE)))
+        else:
+            key = cursor.sized() if stores_keys else None
+            things.append(Record(key, cursor.sized()))
+    return things
 
 
 class Chunk(NamedTuple):
@@ -432,6 +510,40 @@ def parse_state_table(plain: bytes) -> list[StateRow]:
     return [StateRow(row[:KEY_HASH_SIZE], row[KEY_HASH_SIZE:]) for row in rows]
 
 
+class Change(NamedTuple):
+    """A change of a record. `before` and `after` are values, or nothing where there was no record."""
+
+    key_hash: bytes
+    time: int
+    sequence: bytes
+    key: bytes
+    before: bytes | None
+    after: bytes | None
+
+    @property
+    def order(self) -> tuple[bytes, int, bytes]:
+        """By key hash, then by the sequence as a number, whatever its length."""
+        digits = self.sequence.lstrip(b"0")
+        return self.key_hash, len(digits), digits
+
+
+def parse_changes(plain: bytes) -> list[Change]:
+    cursor = Cursor(plain)
+    changes = []
+    while cursor.more():
+        key_hash, time_ms, sequence = cursor.take(KEY_HASH_SIZE), cursor.signed(), cursor.sized()
+        if not sequence.isdigit():
+            raise Malformed("has a change whose sequence is not digits")
+        flags = cursor.u8()
+        if flags & ~3:
+            raise Malformed(f"has a change with the unknown flags {flags:#04x}")
+        key = cursor.sized()
+        before = cursor.sized() if flags & 1 else None
+        after = cursor.sized() if flags & 2 else None
+        changes.append(Change(key_hash, time_ms, sequence, key, before, after))
+    return changes
+
+
 @dataclass
 class Tally:
     """Counts and the sum of digests of what was read; not `complete` once something could not be read."""
@@ -440,6 +552,7 @@ class Tally:
     files: int = 0
     byte_count: int = 0
     sum: int = 0
+    tombstones: int = 0
     complete: bool = True
 
     def count(self, size: int, digest: bytes, files: int = 0) -> None:
@@ -789,7 +902,12 @@ class Vault:
         return derive_key(self._keys.vault_key(version, wanted_by), self.id, info)
 
     def open_object(self, kind: ObjectKind, id: bytes) -> SealedObject:
-        key = object_key(kind, id)
+        return self._open_cached(object_key(kind, id), kind, id)
+
+    def open_changes(self, key: str, id: bytes) -> SealedObject:
+        return self._open(key, ObjectKind.CHANGES, id)
+
+    def _open_cached(self, key: str, kind: ObjectKind, id: bytes) -> SealedObject:
         if key in self._objects:
             self._objects.move_to_end(key)
         else:
@@ -883,9 +1001,13 @@ class SegmentRef:
 
 @dataclass(frozen=True)
 class Layer:
-    kind: str
+    """A layer of a stream. A delta's sums are its numbers of things added, changed and deleted."""
+
+    is_delta: bool
+    backup: str
     segments: tuple[SegmentRef, ...]
     index: tuple[SegmentRef, ...]
+    sums: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -919,6 +1041,7 @@ class Manifest:
     id: str
     resource: str
     type: str
+    base: str
     started_at: str
     completed_at: str
     name_key_version: int
@@ -950,6 +1073,7 @@ def parse_manifest(key: str, value: dict[str, Any]) -> Manifest:
         id=member(value, "id", str),
         resource=member(value, "resource", str),
         type=member(value, "type", str),
+        base=member(value, "base", str, ""),
         started_at=member(value, "started_at", str),
         completed_at=member(value, "completed_at", str),
         name_key_version=member(value, "name_key_version", int),
@@ -972,6 +1096,9 @@ def parse_stream(place: int, value: Any) -> Stream:
     kind = member(value, "kind", str)
     if kind not in ("tree", "records"):
         raise Malformed(f"has a stream of the unknown kind {printable(kind)!r}")
+    layers = tuple(parse_layer(layer) for layer in member(value, "layers", list))
+    if any(layer.is_delta != (at > 0) for at, layer in enumerate(layers)):
+        raise Malformed("has a stream whose layers are not one base and deltas above it")
     return Stream(
         place=place,
         name=member(value, "name", str),
@@ -983,15 +1110,22 @@ def parse_stream(place: int, value: Any) -> Stream:
         files=member(value, "files", int, 0),
         byte_count=member(value, "bytes", int, 0),
         digest=hex_member(value, "digest", HEX_HASH),
-        layers=tuple(parse_layer(layer) for layer in member(value, "layers", list)),
+        layers=layers,
     )
 
 
 def parse_layer(value: Any) -> Layer:
+    kind = member(value, "kind", str)
+    if kind not in ("base", "delta"):
+        raise Malformed(f"has a layer of the unknown kind {printable(kind)!r}")
+    is_delta = kind == "delta"
+    added, changed, deleted = (member(value, name, int) if is_delta else 0 for name in ("added", "changed", "deleted"))
     return Layer(
-        kind=member(value, "kind", str),
+        is_delta=is_delta,
+        backup=member(value, "backup", str),
         segments=tuple(parse_segment_ref(ref) for ref in member(value, "segments", list)),
         index=tuple(parse_segment_ref(ref) for ref in member(value, "index", list)),
+        sums=(added, changed, deleted),
     )
 
 
@@ -1058,8 +1192,11 @@ class Backup:
         self.manifest = manifest
         self.report = report
 
-    def open_segment(self, stream: Stream, ref: SegmentRef, kind: SegmentKind) -> OpenSegment | None:
-        """The segment that a manifest names, or nothing and a finding."""
+    def open_segment(self, stream: Stream, layer: Layer, ref: SegmentRef, kind: SegmentKind) -> OpenSegment | None:
+        """The segment that a manifest names, or nothing and a finding.
+
+        A segment knows its stream by the place that it had in the backup that wrote it.
+        """
         try:
             if not 0 <= ref.object < len(self.manifest.objects):
                 raise Damage(self.manifest.key, f"a segment is in object {ref.object}, which is not listed")
@@ -1069,7 +1206,8 @@ class Backup:
             if not 0 <= ref.segment < len(segments):
                 raise Damage(holder.key, f"has no segment {ref.segment}")
             segment = segments[ref.segment]
-            if segment.kind is not kind or segment.stream != stream.place:
+            is_elsewhere = segment.stream != stream.place and layer.backup == self.manifest.id
+            if segment.kind is not kind or is_elsewhere:
                 raise Damage(holder.key, f"segment {ref.segment} is of another kind or stream than the manifest says")
         except Damage as damage:
             self.report.damage(damage.key, damage.what, stream.name)
@@ -1118,37 +1256,61 @@ class TreeVisitor(SegmentVisitor):
         pass
 
 
+class Keyed(NamedTuple):
+    """A record or a tombstone, with its key hash as far as that is known, and the digest of a record."""
+
+    thing: Record | Tombstone
+    key_hash: bytes | None
+    digest: bytes
+
+
 class RunVisitor(SegmentVisitor):
-    def record(self, opened: OpenSegment, number: int, fence: Fence | None, record: Record, digest: bytes) -> None:
-        """A record of block `number`; the first one of a block comes with the block's fence."""
+    def thing(self, opened: OpenSegment, number: int, fence: Fence | None, keyed: Keyed) -> None:
+        """A thing of block `number`; the first one of a block comes with the block's fence."""
 
 
-class Walk:
-    """Reads the segments of a stream in order, and compares them with the footers and the manifest.
+class Doubt:
+    """Ranges of paths or key hashes in which a layer holds things that could not be read.
+
+    What an older layer holds there may be hidden, and nobody knows.
+    """
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[bytes, bytes | None]] = []
+
+    def add(self, first: bytes, end: bytes | None) -> None:
+        self._ranges.append((first, end))
+
+    def covers(self, key: bytes) -> bool:
+        return any(first <= key and (end is None or key < end) for first, end in self._ranges)
+
+
+class LayerWalk:
+    """Reads the segments of a layer in order, and compares them with the footers and the manifest.
 
     A block that does not open costs what is in it: the walk reports it, tells the visitor, and goes on.
     """
 
-    kind: SegmentKind
+    base_kind: SegmentKind
+    delta_kind: SegmentKind
 
-    def __init__(self, backup: Backup, stream: Stream, visitor: SegmentVisitor) -> None:
+    def __init__(self, backup: Backup, stream: Stream, layer: Layer, visitor: SegmentVisitor) -> None:
         self._backup = backup
         self._stream = stream
+        self._layer = layer
         self._visitor = visitor
-        self._total = Tally()
+        self._stream_number: int | None = None
+        self._sums = (0, 0, 0)
+        self.complete = True
+        self.doubt = Doubt()
 
-    def run(self) -> Tally:
-        for layer in self._stream.layers:
-            self.start_layer()
-            for ref in layer.segments:
-                self._segment(ref)
-            self.end_layer()
-        if len(self._stream.layers) <= 1:
-            self._compare_total()
-        return self._total
-
-    def start_layer(self) -> None:
-        pass
+    def walk(self) -> Iterator[tuple[OpenSegment, Any]]:
+        """The things of the layer with their segments. All is compared once the last of them was taken."""
+        for ref in self._layer.segments:
+            yield from self._segment(ref)
+        self.end_layer()
+        if self.complete and self._sums != self._layer.sums:
+            self.damage(self._backup.manifest.key, "the footers of a layer count other things than the manifest")
 
     def end_layer(self) -> None:
         pass
@@ -1156,7 +1318,7 @@ class Walk:
     def gap(self) -> None:
         pass
 
-    def block(self, opened: OpenSegment, number: int, fence: Fence, tally: Tally) -> None:
+    def block(self, opened: OpenSegment, number: int, fence: Fence, tally: Tally) -> Iterator[tuple[OpenSegment, Any]]:
         raise NotImplementedError
 
     def compare(self, opened: OpenSegment, tally: Tally) -> Iterator[str]:
@@ -1166,34 +1328,46 @@ class Walk:
     def damage(self, key: str, what: str) -> None:
         self._backup.report.damage(key, what, self._stream.name)
 
-    def _segment(self, ref: SegmentRef) -> None:
-        tally = Tally()
-        opened = self._backup.open_segment(self._stream, ref, self.kind)
+    def _segment(self, ref: SegmentRef) -> Iterator[tuple[OpenSegment, Any]]:
+        kind = self.delta_kind if self._layer.is_delta else self.base_kind
+        opened = self._backup.open_segment(self._stream, self._layer, ref, kind)
         if opened is None:
-            tally.complete = False
             self._skip(None)
-        else:
-            self._read(opened, tally)
-            if tally.complete:
-                for what in itertools.chain(self._compare(opened.segment, tally), self.compare(opened, tally)):
-                    self.damage(opened.holder.key, f"segment {ref.segment}: {what}")
-            self._compare_ref(ref, opened)
-        self._total.add(tally)
+            self._doubt_segment(ref)
+            return
+        tally = Tally()
+        yield from self._read(opened, tally)
+        if tally.complete:
+            for what in itertools.chain(self._compare(opened.segment, tally), self.compare(opened, tally)):
+                self.damage(opened.holder.key, f"segment {ref.segment}: {what}")
+        self._compare_ref(ref, opened)
 
-    def _read(self, opened: OpenSegment, tally: Tally) -> None:
+    def _read(self, opened: OpenSegment, tally: Tally) -> Iterator[tuple[OpenSegment, Any]]:
+        segment = opened.segment
+        added, changed, deleted = self._sums
+        self._sums = (added + segment.added, changed + segment.changed, deleted + segment.deleted)
         self._visitor.begin(opened)
-        for number, fence in opened.segment.numbered_fences():
+        for place, (number, fence) in enumerate(segment.numbered_fences(), 1):
             try:
-                self.block(opened, number, fence, tally)
+                yield from self.block(opened, number, fence, tally)
             except Damage as damage:
                 self.damage(damage.key, damage.what)
                 tally.complete = False
                 self._skip(fence.things)
+                is_last = place == len(segment.fences)
+                self.doubt.add(fence.first, segment.last + b"\0" if is_last else segment.fences[place].first)
         self._visitor.end(opened)
 
     def _skip(self, things: int | None) -> None:
+        self.complete = False
         self.gap()
         self._visitor.gap(things)
+
+    def _doubt_segment(self, ref: SegmentRef) -> None:
+        try:
+            self.doubt.add(bytes.fromhex(ref.first), bytes.fromhex(ref.last) + b"\0")
+        except ValueError:
+            self.doubt.add(b"", None)
 
     @staticmethod
     def _compare(segment: Segment, tally: Tally) -> Iterator[str]:
@@ -1201,6 +1375,12 @@ class Walk:
             yield f"holds {tally.byte_count} bytes, and the footer says {segment.byte_count}"
         if tally.digest != segment.digest:
             yield "the sum of digests is not the footer's"
+        if segment.kind in DELTAS:
+            held = tally.files if segment.kind is SegmentKind.DELTA_TREE else tally.things
+            if held != segment.added + segment.changed:
+                yield f"holds {held} things, and the footer says {segment.added} added and {segment.changed} changed"
+            if tally.tombstones != segment.deleted:
+                yield f"holds {tally.tombstones} tombstones, and the footer says {segment.deleted} deleted"
 
     def _compare_ref(self, ref: SegmentRef, opened: OpenSegment) -> None:
         segment = opened.segment
@@ -1208,21 +1388,26 @@ class Walk:
         said = (ref.first, ref.last, ref.count, ref.byte_count)
         if said != (first.hex(), segment.last.hex(), segment.things, segment.byte_count):
             self.damage(opened.holder.key, f"segment {ref.segment}: the manifest describes another one")
+        if self._stream_number not in (None, segment.stream):
+            self.damage(opened.holder.key, f"segment {ref.segment} is of another stream than others of its layer")
+        self._stream_number = segment.stream
 
-    def _compare_total(self) -> None:
-        stream, total = self._stream, self._total
-        if not total.complete:
-            return
-        things, said = (total.files, stream.files) if stream.is_tree else (total.things, stream.records)
-        if things != said:
-            self.damage(self._backup.manifest.key, f"the stream holds {things}, and the manifest says {said}")
-        if total.byte_count != stream.byte_count:
-            self.damage(
-                self._backup.manifest.key,
-                f"the stream holds {total.byte_count} bytes, and the manifest says {stream.byte_count}",
-            )
-        if total.digest != stream.digest:
-            self.damage(self._backup.manifest.key, "the stream's sum of digests is not the manifest's")
+
+def compare_total(backup: Backup, stream: Stream, total: Tally) -> None:
+    """Compares what all layers of a stream hold together with what the manifest says."""
+    if not total.complete:
+        return
+
+    def damage(what: str) -> None:
+        backup.report.damage(backup.manifest.key, what, stream.name)
+
+    things, said = (total.files, stream.files) if stream.is_tree else (total.things, stream.records)
+    if things != said:
+        damage(f"the stream holds {things}, and the manifest says {said}")
+    if total.byte_count != stream.byte_count:
+        damage(f"the stream holds {total.byte_count} bytes, and the manifest says {stream.byte_count}")
+    if total.digest != stream.digest:
+        damage("the stream's sum of digests is not the manifest's")
 
 
 class PathOrder:
@@ -1237,7 +1422,7 @@ class PathOrder:
         self._after_gap = True
 
     def problems(self, entry: Entry) -> Iterator[str]:
-        if b"\0" in entry.path or entry.path.startswith(b"/"):
+        if b"\0" in entry.path or not entry.path:
             yield f"{entry.name}: the path is not one that the format allows"
         if entry.kind is EntryKind.DIRECTORY and not entry.path.endswith(b"/"):
             yield f"{entry.name}: the path of a directory does not end with a slash"
@@ -1261,17 +1446,16 @@ class PathOrder:
             yield f"{self._previous.name}: the parts after {self._previous.end} are missing"
 
 
-class TreeWalk(Walk):
-    kind = SegmentKind.TREE
+class TreeWalk(LayerWalk):
+    base_kind = SegmentKind.TREE
+    delta_kind = SegmentKind.DELTA_TREE
 
-    def __init__(self, backup: Backup, stream: Stream, visitor: TreeVisitor) -> None:
-        super().__init__(backup, stream, visitor)
+    def __init__(self, backup: Backup, stream: Stream, layer: Layer, visitor: TreeVisitor) -> None:
+        super().__init__(backup, stream, layer, visitor)
         self._tree_visitor = visitor
         self._order = PathOrder()
         self._last_path = b""
-
-    def start_layer(self) -> None:
-        self._order = PathOrder()
+        self._parser = parse_delta_tree_block if layer.is_delta else parse_tree_block
 
     def end_layer(self) -> None:
         for problem in self._order.unfinished():
@@ -1280,44 +1464,185 @@ class TreeWalk(Walk):
     def gap(self) -> None:
         self._order.gap()
 
-    def block(self, opened: OpenSegment, number: int, fence: Fence, tally: Tally) -> None:
-        entries = opened.holder.parse(number, parse_tree_block, fence)
+    def block(
+        self, opened: OpenSegment, number: int, fence: Fence, tally: Tally
+    ) -> Iterator[tuple[OpenSegment, Entry]]:
+        entries = opened.holder.parse(number, self._parser, fence)
         if entries and entries[0].path != fence.first:
             self.damage(opened.holder.key, f"block {number} does not begin with the path in its fence")
         for entry in entries:
-            tally.count(entry.length, entry.digest, files=not entry.is_later_part)
+            if entry.kind is EntryKind.TOMBSTONE:
+                tally.tombstones += 1
+            else:
+                tally.count(entry.length, entry.digest, files=not entry.is_later_part)
             for problem in self._order.problems(entry):
                 self.damage(opened.holder.key, problem)
             self._tree_visitor.entry(opened, entry)
             self._last_path = entry.path
+            yield opened, entry
 
     def compare(self, opened: OpenSegment, tally: Tally) -> Iterator[str]:
-        if tally.files != opened.segment.files:
+        if opened.segment.kind is SegmentKind.TREE and tally.files != opened.segment.files:
             yield f"holds {tally.files} files, and the footer says {opened.segment.files}"
-        if tally.things and self._last_path != opened.segment.last:
+        if tally.things + tally.tombstones and self._last_path != opened.segment.last:
             yield "does not end with the path in the footer"
 
 
-class RunWalk(Walk):
-    kind = SegmentKind.RUN
+class TreeMerge:
+    """The entries of a tree as it is restored: of every path those of the newest layer that holds it.
 
-    def __init__(self, backup: Backup, stream: Stream, visitor: RunVisitor) -> None:
-        super().__init__(backup, stream, visitor)
+    All layers are read side by side, since each is in the order of paths. Nothing is kept but the blocks at hand.
+    """
+
+    def __init__(self, backup: Backup, stream: Stream, with_doubtful: bool = False) -> None:
+        self._backup = backup
+        self._stream = stream
+        self._with_doubtful = with_doubtful
+        self._walks = [TreeWalk(backup, stream, layer, TreeVisitor()) for layer in reversed(stream.layers)]
+        self.total = Tally()
+
+    def entries(self) -> Iterator[tuple[OpenSegment, Entry]]:
+        layers = [self._aged(age, walk) for age, walk in enumerate(self._walks)]
+        path: bytes | None = None
+        newest = 0
+        for age, opened, entry in heapq.merge(*layers, key=lambda one: (one[2].path, one[0])):
+            if entry.path != path:
+                path, newest = entry.path, age
+            if age != newest or entry.kind is EntryKind.TOMBSTONE or not self._may_show(age, opened, entry):
+                continue
+            self.total.count(entry.length, entry.digest, files=not entry.is_later_part)
+            yield opened, entry
+        self.total.complete = all(walk.complete for walk in self._walks)
+        compare_total(self._backup, self._stream, self.total)
+
+    @staticmethod
+    def _aged(age: int, walk: TreeWalk) -> Iterator[tuple[int, OpenSegment, Entry]]:
+        return ((age, opened, entry) for opened, entry in walk.walk())
+
+    def _may_show(self, age: int, opened: OpenSegment, entry: Entry) -> bool:
+        if not any(walk.doubt.covers(entry.path) for walk in self._walks[:age]):
+            return True
+        if not entry.is_later_part:
+            done = "taken" if self._with_doubtful else "left out"
+            what = f"{entry.name}: {done}, though a newer layer that is damaged may hold it otherwise"
+            self._backup.report.damage(opened.holder.key, what, self._stream.name)
+        return self._with_doubtful
+
+
+class RunWalk(LayerWalk):
+    base_kind = SegmentKind.RUN
+    delta_kind = SegmentKind.DELTA_RUN
+
+    def __init__(
+        self, backup: Backup, stream: Stream, layer: Layer, visitor: RunVisitor, hasher: KeyHasher | None
+    ) -> None:
+        super().__init__(backup, stream, layer, visitor)
         self._run_visitor = visitor
+        self._hasher = hasher
+        self._parser = parse_delta_run_block if layer.is_delta else parse_run_block
 
-    def block(self, opened: OpenSegment, number: int, fence: Fence, tally: Tally) -> None:
+    def block(
+        self, opened: OpenSegment, number: int, fence: Fence, tally: Tally
+    ) -> Iterator[tuple[OpenSegment, Keyed]]:
         stores_keys = opened.segment.stores_keys
-        records = opened.holder.parse(number, lambda plain: parse_run_block(plain, stores_keys), fence)
+        things = opened.holder.parse(number, lambda plain: self._parser(plain, stores_keys), fence)
         first: Fence | None = fence
-        for record in records:
-            digest = record.digest()
-            tally.count(len(record.value), digest)
-            self._run_visitor.record(opened, number, first, record, digest)
+        for thing in things:
+            if isinstance(thing, Tombstone):
+                keyed = Keyed(thing, thing.key_hash, b"")
+                tally.tombstones += 1
+            else:
+                keyed = Keyed(thing, self._hash(opened, number, thing), thing.digest())
+                tally.count(len(thing.value), keyed.digest)
+            self._run_visitor.thing(opened, number, first, keyed)
             first = None
+            yield opened, keyed
+
+    def _hash(self, opened: OpenSegment, number: int, record: Record) -> bytes | None:
+        try:
+            return self._hasher.hash(record) if self._hasher else None
+        except Malformed as error:
+            self.damage(opened.holder.key, f"block {number}: a record {error}")
+            return None
 
     def compare(self, opened: OpenSegment, tally: Tally) -> Iterator[str]:
-        if opened.segment.tombstones:
-            yield f"has {opened.segment.tombstones} tombstones, which a single layer cannot have"
+        if not self._stream.key and not opened.segment.stores_keys and tally.things:
+            yield "stores no keys, and the stream says of none where it stands"
+
+
+class RunMerge:
+    """The records of a stream as it is restored: of every key that of the newest layer that holds it.
+
+    Layers are read one after the other, the newest first. What is kept are the key hashes of deltas, no values, and
+    none of the base's. `hidden` are key hashes that something newer than the backup hides; the totals are without it.
+    """
+
+    def __init__(
+        self,
+        backup: Backup,
+        stream: Stream,
+        make_visitor: Callable[[Layer], RunVisitor] = lambda _: RunVisitor(),
+        hidden: Set[bytes] = frozenset(),
+        must_hash: bool = False,
+        with_doubtful: bool = False,
+    ) -> None:
+        self._backup = backup
+        self._stream = stream
+        self._make_visitor = make_visitor
+        self._hidden = hidden
+        self._is_merging = len(stream.layers) > 1 or bool(hidden)
+        self._hasher = KeyHasher.of(backup, stream) if self._is_merging or must_hash else None
+        self._with_doubtful = with_doubtful
+        self._newer: set[bytes] = set()
+        self._doubts: list[Doubt] = []
+        self._doubtful = 0
+        self.total = Tally()
+
+    def records(self) -> Iterator[Record]:
+        for layer in reversed(self._stream.layers):
+            walk = RunWalk(self._backup, self._stream, layer, self._make_visitor(layer), self._hasher)
+            yield from self._layer(layer, walk)
+            self.total.complete = self.total.complete and walk.complete
+            self._doubts.append(walk.doubt)
+        if self._doubtful:
+            done = "taken" if self._with_doubtful else "left out"
+            what = f"{self._doubtful} records {done}, though a newer layer that is damaged may hold them otherwise"
+            self._backup.report.damage(self._backup.manifest.key, what, self._stream.name)
+        compare_total(self._backup, self._stream, self.total)
+
+    def _layer(self, layer: Layer, walk: RunWalk) -> Iterator[Record]:
+        own: set[bytes] = set()
+        for opened, keyed in walk.walk():
+            key_hash = keyed.key_hash
+            if self._is_merging:
+                if key_hash is None:
+                    walk.damage(opened.holder.key, "has a record whose key cannot be found")
+                elif key_hash in self._newer:
+                    if layer.is_delta:
+                        self._note(own, key_hash, walk, opened)
+                    continue
+                elif layer.is_delta and not self._note(own, key_hash, walk, opened):
+                    continue
+            if isinstance(keyed.thing, Tombstone) or not self._may_show(key_hash):
+                continue
+            self.total.count(len(keyed.thing.value), keyed.digest)
+            if key_hash is None or key_hash not in self._hidden:
+                yield keyed.thing
+        self._newer |= own
+
+    @staticmethod
+    def _note(own: set[bytes], key_hash: bytes, walk: RunWalk, opened: OpenSegment) -> bool:
+        if key_hash in own:
+            walk.damage(opened.holder.key, "has a key hash that stands twice in its layer")
+            return False
+        own.add(key_hash)
+        return True
+
+    def _may_show(self, key_hash: bytes | None) -> bool:
+        if key_hash is None or not any(doubt.covers(key_hash) for doubt in self._doubts):
+            return True
+        self._doubtful += 1
+        return self._with_doubtful
 
 
 class JsonNumber(str):
@@ -1362,9 +1687,17 @@ class KeyHasher:
         self._encoding = stream.encoding
         self._names = stream.key
 
+    @classmethod
+    def of(cls, backup: Backup, stream: Stream) -> KeyHasher:
+        manifest = backup.manifest
+        return cls(backup.vault.derive(manifest.name_key_version, b"holdfast/1/key-hash", manifest.key), stream)
+
+    def hash_key(self, key: bytes) -> bytes:
+        return hmac.digest(self._secret, key, "sha256")[:KEY_HASH_SIZE]
+
     def hash(self, record: Record) -> bytes | None:
         key = self._canonical_key(record.value) if record.key is None else record.key
-        return hmac.digest(self._secret, key, "sha256")[:KEY_HASH_SIZE] if key is not None else None
+        return self.hash_key(key) if key is not None else None
 
     def _canonical_key(self, value: bytes) -> bytes | None:
         if not self._names or not all(isinstance(name, str) for name in self._names):
@@ -1390,16 +1723,16 @@ Place = tuple[int, int]
 
 
 class IndexSegments:
-    """The index segments of a stream, by the task and sequence of the tree or run to which they belong."""
+    """The index segments of a layer, by the task and sequence of the tree or run to which they belong."""
 
-    def __init__(self, backup: Backup, stream: Stream) -> None:
+    def __init__(self, backup: Backup, stream: Stream, layer: Layer) -> None:
         self._backup = backup
         self._stream = stream
+        self._layer = layer
         self._kind = SegmentKind.CHUNK_LISTS if stream.is_tree else SegmentKind.STATE_TABLE
         self._refs: dict[Place, SegmentRef] = {}
-        for layer in stream.layers:
-            for ref in layer.index:
-                self._add(ref)
+        for ref in layer.index:
+            self._add(ref)
         self._unclaimed = dict(self._refs)
         self._all_claimed = True
 
@@ -1415,7 +1748,7 @@ class IndexSegments:
             self._refs[place] = ref
 
     def _open(self, ref: SegmentRef) -> OpenSegment | None:
-        return self._backup.open_segment(self._stream, ref, self._kind)
+        return self._backup.open_segment(self._stream, self._layer, ref, self._kind)
 
     def claim(self, segment: Segment) -> OpenSegment | None:
         """The index segment of a tree or run."""
@@ -1460,11 +1793,11 @@ class IndexSegments:
 class TreeCheck(TreeVisitor):
     """Compares every content with its hash, and every file with its chunk list."""
 
-    def __init__(self, backup: Backup, stream: Stream) -> None:
+    def __init__(self, backup: Backup, stream: Stream, layer: Layer) -> None:
         manifest = backup.manifest
         self._backup = backup
         self._secret = backup.vault.derive(manifest.name_key_version, b"holdfast/1/chunk-name", manifest.key)
-        self._index = IndexSegments(backup, stream)
+        self._index = IndexSegments(backup, stream, layer)
         self._listed = {ref.id for ref in manifest.objects if ref.kind is ObjectKind.PACK}
         self._chunks: OpenSegment | None = None
         self._lists: Iterator[tuple[int, Fence | None, list[Chunk] | None]] = iter(())
@@ -1538,14 +1871,11 @@ class TreeCheck(TreeVisitor):
 
 
 class RunCheck(RunVisitor):
-    """Compares every record with its key hash, its fence and its row of the state table."""
+    """Compares every record and tombstone with its key hash, its fence and its row of the state table."""
 
-    def __init__(self, backup: Backup, stream: Stream) -> None:
-        manifest = backup.manifest
-        secret = backup.vault.derive(manifest.name_key_version, b"holdfast/1/key-hash", manifest.key)
+    def __init__(self, backup: Backup, stream: Stream, layer: Layer) -> None:
         self._backup = backup
-        self._hasher = KeyHasher(secret, stream)
-        self._index = IndexSegments(backup, stream)
+        self._index = IndexSegments(backup, stream, layer)
         self._state: OpenSegment | None = None
         self._rows: Iterator[tuple[int, Fence | None, StateRow | None]] = iter(())
         self._previous: bytes | None = None
@@ -1557,15 +1887,11 @@ class RunCheck(RunVisitor):
         if self._state:
             self._rows = self._index.things(self._state, parse_state_table)
 
-    def record(self, opened: OpenSegment, number: int, fence: Fence | None, record: Record, digest: bytes) -> None:
-        place = f"block {number}"
-        key_hash: bytes | None = None
-        try:
-            key_hash = self._hasher.hash(record)
-        except Malformed as error:
-            self._index.damage(opened.holder.key, f"{place}: a record {error}")
+    def thing(self, opened: OpenSegment, number: int, fence: Fence | None, keyed: Keyed) -> None:
+        place, key_hash = f"block {number}", keyed.key_hash
         if self._state:
-            key_hash = self._compare_row(self._state.holder.key, f"{place} of {opened.holder.key}", key_hash, digest)
+            row_of = f"{place} of {opened.holder.key}"
+            key_hash = self._compare_row(self._state.holder.key, row_of, key_hash, keyed.digest)
         if key_hash is not None:
             if fence and key_hash != fence.first:
                 self._index.damage(opened.holder.key, f"{place} does not begin with the key hash in its fence")
@@ -1578,7 +1904,7 @@ class RunCheck(RunVisitor):
         row = self._next_row(key)
         if row is None:
             return key_hash
-        if not digest.startswith(row.digest_start):
+        if row.digest_start != (digest[:KEY_HASH_SIZE] or bytes(KEY_HASH_SIZE)):
             self._index.damage(key, f"has another digest for a record in {place}")
         if key_hash not in (None, row.key_hash):
             self._index.damage(key, f"has another key hash for a record in {place}")
@@ -1665,8 +1991,8 @@ def verify_blocks(vault: Vault, ref: ObjectRef, report: Report) -> None:
     sealed = vault.open_object(ref.kind, ref.id)
     if vault.store.read(ref.key, 0, HEADER_SIZE) != sealed.header:
         report.damage(ref.key, "has a header that is not its own")
-    in_packs = (SegmentKind.TREE, SegmentKind.RUN)
-    if any((segment.kind in in_packs) != (ref.kind is ObjectKind.PACK) for segment in sealed.footer.segments):
+    allowed = (*TREES, *RUNS) if ref.kind is ObjectKind.PACK else (SegmentKind.CHUNK_LISTS, SegmentKind.STATE_TABLE)
+    if any(segment.kind not in allowed for segment in sealed.footer.segments):
         report.damage(ref.key, "has a segment of a kind that does not belong there")
     for number in range(len(sealed.footer.blocks)):
         try:
@@ -1676,15 +2002,270 @@ def verify_blocks(vault: Vault, ref: ObjectRef, report: Report) -> None:
 
 
 def verify_stream(backup: Backup, stream: Stream) -> Tally:
-    if stream.is_tree:
-        tree_check = TreeCheck(backup, stream)
-        tally = TreeWalk(backup, stream, tree_check).run()
-        tree_check.finish()
-    else:
-        run_check = RunCheck(backup, stream)
-        tally = RunWalk(backup, stream, run_check).run()
-        run_check.finish()
-    return tally
+    """Reads all layers, what newer ones hide too; says what they hold together."""
+    if backup.manifest.type == "full" and len(stream.layers) > 1:
+        backup.report.damage(backup.manifest.key, f"has {len(stream.layers)} layers in a full backup", stream.name)
+    return verify_tree(backup, stream) if stream.is_tree else verify_records(backup, stream)
+
+
+def verify_tree(backup: Backup, stream: Stream) -> Tally:
+    for layer in stream.layers:
+        check = TreeCheck(backup, stream, layer)
+        exhaust(TreeWalk(backup, stream, layer, check).walk())
+        check.finish()
+    merge = TreeMerge(backup, stream)
+    exhaust(merge.entries())
+    return merge.total
+
+
+def verify_records(backup: Backup, stream: Stream) -> Tally:
+    checks: list[RunCheck] = []
+
+    def make_check(layer: Layer) -> RunVisitor:
+        checks.append(RunCheck(backup, stream, layer))
+        return checks[-1]
+
+    merge = RunMerge(backup, stream, make_check, must_hash=True)
+    exhaust(merge.records())
+    for check in checks:
+        check.finish()
+    return merge.total
+
+
+def exhaust(things: Iterator[Any]) -> None:
+    for _ in things:
+        pass
+
+
+class Gap(NamedTuple):
+    """Changes between two times, in milliseconds, that were not captured."""
+
+    start: int
+    end: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class ChangeSegment:
+    """A segment of changes with its description. Its `earliest` and `latest` are in the segment."""
+
+    opened: OpenSegment
+    stream: str
+    encoding: str
+    key: tuple[Any, ...]
+    since: int
+    gaps: tuple[Gap, ...]
+    replaces: frozenset[str]
+
+    @property
+    def latest(self) -> int:
+        return self.opened.segment.latest
+
+
+def parse_change_segment(holder: SealedObject, segment: Segment, resource: str) -> ChangeSegment:
+    if segment.kind is not SegmentKind.CHANGES:
+        raise Malformed("has a segment of a kind that does not belong there")
+    value = json_object(segment.description)
+    if member(value, "resource", str) != resource:
+        raise Malformed("holds changes of another resource than its folder's")
+    gaps = (
+        Gap(member(gap, "from", int), member(gap, "to", int), member(gap, "reason", str, ""))
+        for gap in member(value, "gaps", list, [])
+    )
+    replaces = member(value, "replaces", list, [])
+    if not all(isinstance(key, str) for key in replaces):
+        raise Malformed("replaces something that is not a key")
+    return ChangeSegment(
+        opened=OpenSegment(holder, segment),
+        stream=member(value, "stream", str),
+        encoding=member(value, "encoding", str),
+        key=tuple(member(value, "key", list)),
+        since=member(value, "since", int),
+        gaps=tuple(gaps),
+        replaces=frozenset(replaces) - {holder.key},
+    )
+
+
+class Capture:
+    """All changes of a resource that were captured, and when."""
+
+    def __init__(self, vault: Vault, resource: str, report: Report) -> None:
+        self._vault = vault
+        self._report = report
+        self._secret = b""
+        self.segments: list[ChangeSegment] = []
+        if vault.store.names("changes"):
+            self._secret = vault.derive(1, b"holdfast/1/key-hash", "changes")
+            folder_key = vault.derive(1, b"holdfast/1/change-folder", "changes")
+            folder = hmac.digest(folder_key, resource.encode("utf-8", "surrogateescape"), "sha256")[:ID_SIZE]
+            self._open_all(f"changes/{folder.hex()}", resource)
+
+    def _open_all(self, folder: str, resource: str) -> None:
+        opened: dict[str, list[ChangeSegment]] = {}
+        failed: list[Damage] = []
+        for name in filter(CHANGE_NAME.fullmatch, self._vault.store.names(folder)):
+            try:
+                opened[f"{folder}/{name}"] = self._open(f"{folder}/{name}", name, resource)
+            except Damage as damage:
+                failed.append(damage)
+        replaces = {key: {one for segment in of for one in segment.replaces} for key, of in opened.items()}
+        replaced = all_replaced(replaces)
+        for one in failed:
+            if one.key not in replaced:
+                self._report.damage(one.key, one.what)
+        self.segments = [segment for key, of in opened.items() if key not in replaced for segment in of]
+
+    def _open(self, key: str, name: str, resource: str) -> list[ChangeSegment]:
+        """A change object's segments. Its name is not authenticated, so it is compared with what is."""
+        start, end, id = CHANGE_NAME.fullmatch(name).groups()  # type: ignore[union-attr]
+        holder = self._vault.open_changes(key, bytes.fromhex(id))
+        try:
+            segments = [parse_change_segment(holder, one, resource) for one in holder.footer.segments]
+            earliest = min((one.opened.segment.earliest for one in segments), default=None)
+            latest = max((one.latest for one in segments), default=None)
+            if segments and (earliest, latest) != (int(start), int(end)):
+                raise Malformed("has changes of other times than its name")
+        except Malformed as error:
+            raise Damage(key, str(error)) from None
+        return segments
+
+    def streams(self) -> list[str]:
+        return sorted({segment.stream for segment in self.segments})
+
+    def of_stream(self, stream: str) -> list[ChangeSegment]:
+        return [segment for segment in self.segments if segment.stream == stream]
+
+    def changes(
+        self, segments: Sequence[ChangeSegment], after: int | None, until: int | None
+    ) -> Iterator[tuple[SealedObject, Change]]:
+        """Each change after a time and until another (milliseconds) once, in order of key hashes and sequences."""
+        wanted = [
+            segment
+            for segment in segments
+            if (until is None or segment.opened.segment.earliest <= until) and (after is None or segment.latest > after)
+        ]
+        previous: Change | None = None
+        for holder, change in heapq.merge(*map(self._read, wanted), key=lambda one: one[1].order):
+            if previous and previous.order == change.order:
+                if (previous.time, previous.before, previous.after) != (change.time, change.before, change.after):
+                    self._report.damage(holder.key, "has another change under the sequence of one", wanted[0].stream)
+                continue
+            previous = change
+            if (after is None or change.time > after) and (until is None or change.time <= until):
+                yield holder, change
+
+    def _read(self, from_segment: ChangeSegment) -> Iterator[tuple[SealedObject, Change]]:
+        holder, segment = from_segment.opened.holder, from_segment.opened.segment
+
+        def damage(what: str) -> None:
+            self._report.damage(holder.key, what, from_segment.stream)
+
+        previous: Change | None = None
+        times: list[int] = []
+        is_whole = True
+        for number, fence in segment.numbered_fences():
+            try:
+                changes = holder.parse(number, parse_changes, fence)
+            except Damage as error:
+                damage(error.what)
+                is_whole, previous = False, None
+                continue
+            if changes:
+                times = [min(times + [one.time for one in changes]), max(times + [one.time for one in changes])]
+                if changes[0].key_hash != fence.first:
+                    damage(f"block {number} does not begin with the key hash in its fence")
+            for change in changes:
+                if hmac.digest(self._secret, change.key, "sha256")[:KEY_HASH_SIZE] != change.key_hash:
+                    damage(f"block {number}: a change has another key hash than its key")
+                if previous and change.order <= previous.order:
+                    damage(f"block {number}: the changes are not in order of key hashes and sequences")
+                previous = change
+                yield holder, change
+        if is_whole and previous and previous.key_hash != segment.last:
+            damage("the changes do not end with the key hash in the footer")
+        if is_whole and times and times != [segment.earliest, segment.latest]:
+            damage("the changes are of other times than the footer says")
+
+
+def all_replaced(replaces: Mapping[str, set[str]]) -> set[str]:
+    """The keys that others replace, directly or not. Of keys that replace one another in a circle none counts."""
+    named = set().union(*replaces.values()) if replaces else set()
+    left = [key for key in replaces if key not in named]
+    replaced: set[str] = set()
+    while left:
+        for key in replaces.get(left.pop(), ()):
+            if key not in replaced:
+                replaced.add(key)
+                left.append(key)
+    return replaced
+
+
+def untold(segments: Sequence[ChangeSegment], start: int, until: int) -> Iterator[str]:
+    """Why the changes of a stream are not all that was between two times, in milliseconds.
+
+    Up to its latest change an object tells of all since its `since`, but for gaps. Nothing tells whether there was
+    anything after the latest change of all.
+    """
+    for gap in sorted({gap for segment in segments for gap in segment.gaps}):
+        if gap.start <= until and gap.end > start:
+            reason = f" ({printable(gap.reason)})" if gap.reason else ""
+            yield f"changes from {format_ms(gap.start)} to {format_ms(gap.end)} were not captured{reason}"
+    told = start
+    end = min(until, max((segment.latest for segment in segments), default=start))
+    for since, latest in sorted((segment.since, segment.latest) for segment in segments):
+        if since > told + 1 and told < end:
+            yield f"changes from {format_ms(told)} to {format_ms(min(since, until))} were not captured"
+        told = max(told, since, latest)
+
+
+class Overlay:
+    """What changes make of a stream's records: the last change of each key after a time and until another.
+
+    Only the key hashes of changed records are kept; their values are read again when they are wanted.
+    """
+
+    def __init__(self, capture: Capture, segments: Sequence[ChangeSegment], after: int, until: int) -> None:
+        self._capture = capture
+        self._segments = segments
+        self._window = (after, until)
+        self.hidden: set[bytes] = set()
+        self.count = 0
+
+    def prepare(self, hasher: KeyHasher) -> None:
+        for change in self._last():
+            self.hidden.add(hasher.hash_key(change.key))
+            self.count += 1
+
+    def values(self) -> Iterator[bytes]:
+        return (change.after for change in self._last() if change.after is not None)
+
+    def _last(self) -> Iterator[Change]:
+        last: Change | None = None
+        for _, change in self._capture.changes(self._segments, *self._window):
+            if last and last.key_hash != change.key_hash:
+                yield last
+            last = change
+        if last:
+            yield last
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since 1970 of a time in RFC 3339."""
+    found = RFC3339.fullmatch(text)
+    try:
+        if not found:
+            raise ValueError
+        date, clock, fraction, zone = found.groups()
+        moment = datetime.datetime.fromisoformat(f"{date}T{clock}{zone or '+00:00'}")
+    except ValueError:
+        raise Malformed(f"{printable(text)!r} is not a time such as 2026-01-31T12:00:00Z") from None
+    seconds = (moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(seconds=1)
+    return seconds * 10**9 + int((fraction or "0")[:9].ljust(9, "0"))
+
+
+def format_ms(time_ms: int) -> str:
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=time_ms)
+    return moment.isoformat(timespec="milliseconds") + "Z"
 
 
 class OpenFile(NamedTuple):
@@ -1858,7 +2439,7 @@ class TreeWriter:
                 raise
 
 
-class TreeExtract(TreeVisitor):
+class TreeExtract:
     """Writes the entries of a tree; what is damaged or cannot be written is reported and left out."""
 
     def __init__(self, backup: Backup, stream: Stream, writer: TreeWriter) -> None:
@@ -1907,16 +2488,6 @@ class TreeExtract(TreeVisitor):
             self._writer.end_file(entry)
 
 
-class RunExtract(RunVisitor):
-    """Writes the values of records, one a line."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def record(self, opened: OpenSegment, number: int, fence: Fence | None, record: Record, digest: bytes) -> None:
-        self._file.write(record.value + b"\n")
-
-
 def is_plain_name(name: str) -> bool:
     return name not in ("", ".", "..") and "/" not in name and name.isprintable()
 
@@ -1962,7 +2533,7 @@ def open_target(path: str) -> Iterator[int]:
         os.close(target)
 
 
-def extract_tree(backup: Backup, stream: Stream, target: int, name: str) -> int:
+def extract_tree(backup: Backup, stream: Stream, target: int, name: str, with_doubtful: bool) -> int:
     """Extracts a tree; says how many of its entries have attributes, which no file can carry."""
     if name:
         os.mkdir(name, dir_fd=target)
@@ -1970,7 +2541,8 @@ def extract_tree(backup: Backup, stream: Stream, target: int, name: str) -> int:
     writer = TreeWriter(root, lambda what: backup.report.refused(backup.manifest.key, what, stream.name))
     extract = TreeExtract(backup, stream, writer)
     try:
-        TreeWalk(backup, stream, extract).run()
+        for opened, entry in TreeMerge(backup, stream, with_doubtful).entries():
+            extract.entry(opened, entry)
         writer.finish()
     finally:
         with suppress(OSError):
@@ -1979,9 +2551,17 @@ def extract_tree(backup: Backup, stream: Stream, target: int, name: str) -> int:
     return extract.with_attributes
 
 
-def extract_records(backup: Backup, stream: Stream, target: int, name: str) -> None:
+def extract_records(
+    backup: Backup, stream: Stream, target: int, name: str, overlay: Overlay | None, with_doubtful: bool
+) -> None:
+    """Writes the values of records, one a line; of those in an overlay the values that it has."""
+    hidden = overlay.hidden if overlay else set()
+    merge = RunMerge(backup, stream, hidden=hidden, with_doubtful=with_doubtful)
     with os.fdopen(os.open(name, NEW_FILE, 0o666, dir_fd=target), "wb") as file:
-        RunWalk(backup, stream, RunExtract(file)).run()
+        for record in merge.records():
+            file.write(record.value + b"\n")
+        for value in overlay.values() if overlay else ():
+            file.write(value + b"\n")
 
 
 def print_json(value: Any) -> None:
@@ -2038,6 +2618,7 @@ def command_show(vault: Vault, options: argparse.Namespace) -> ExitCode:
         ("id", manifest.id),
         ("resource", printable(manifest.resource)),
         ("type", printable(manifest.type)),
+        *([("base", printable(manifest.base))] if manifest.base else []),
         ("started at", printable(manifest.started_at)),
         ("completed at", printable(manifest.completed_at)),
         ("source", json.dumps(manifest.json.get("source"))),
@@ -2053,31 +2634,196 @@ def command_show(vault: Vault, options: argparse.Namespace) -> ExitCode:
 
 
 def command_extract(vault: Vault, options: argparse.Namespace) -> ExitCode:
-    manifest = read_wanted_manifest(vault, options.id)
     report = Report(print)
-    backup = Backup(vault, manifest, report)
-    chosen = [s for s in manifest.streams if options.stream in (None, s.name)]
-    if not chosen and options.stream is not None:
-        raise BadInput(f"backup {manifest.id} has no stream {printable(options.stream)!r}")
-    for stream in chosen:
-        if len(stream.layers) > 1:
-            raise ReaderError(f"stream {stream.title!r} has {len(stream.layers)} layers; this program reads one")
+    overlays: dict[str, Overlay] = {}
+    if options.at is None:
+        if options.ignore_gaps:
+            raise BadInput("--ignore-gaps goes with --at")
+        backup = Backup(vault, read_wanted_manifest(vault, options.id), report)
+        chosen = choose_streams(backup, options.stream)
+    else:
+        backup = newest_backup(vault, options.id, wanted_time(options.at, "--at"), report)
+        chosen, overlays = point_in_time(backup, options)
+    manifest = backup.manifest
     names = target_names(manifest.streams)
     with_attributes = 0
     with open_target(options.to) as target:
         for stream in chosen:
+            name = names[stream.place]
             if stream.is_tree:
-                with_attributes += extract_tree(backup, stream, target, names[stream.place])
+                with_attributes += extract_tree(backup, stream, target, name, options.doubtful)
             else:
-                extract_records(backup, stream, target, names[stream.place])
+                overlay = overlays.get(stream.name)
+                extract_records(backup, stream, target, name, overlay, options.doubtful)
     if with_attributes:
         print(f"note: {with_attributes} entries have attributes, which were not extracted")
     if report.damages():
         raise Damage(manifest.key, f"damage was found while extracting: {len(report.damages())} findings, listed above")
     if report.refusals():
         raise ReaderError(f"not all could be written as it is: {len(report.refusals())} refusals, listed above")
-    print(f"extracted {'; '.join(f'{stream.title}: {stream.counts}' for stream in chosen) or 'nothing'}")
+    print(f"extracted {'; '.join(told_counts(stream, overlays) for stream in chosen) or 'nothing'}")
     return ExitCode.OK
+
+
+def told_counts(stream: Stream, overlays: Mapping[str, Overlay]) -> str:
+    overlay = overlays.get(stream.name)
+    changed = f" in the backup, and what became of {overlay.count} since" if overlay else ""
+    return f"{stream.title}: {stream.counts}{changed}"
+
+
+def choose_streams(backup: Backup, wanted: str | None) -> list[Stream]:
+    chosen = [stream for stream in backup.manifest.streams if wanted in (None, stream.name)]
+    if not chosen and wanted is not None:
+        raise BadInput(f"backup {backup.manifest.id} has no stream {printable(wanted)!r}")
+    return chosen
+
+
+def wanted_time(text: str, option: str) -> int:
+    try:
+        return parse_time(text)
+    except Malformed as error:
+        raise BadInput(f"{option}: {error}") from None
+
+
+def newest_backup(vault: Vault, resource: str, at: int, report: Report) -> Backup:
+    """The newest backup of a resource that was complete at a time, in nanoseconds."""
+    if at > time.time_ns():
+        raise BadInput("--at is in the future")
+    newest: Manifest | None = None
+    is_known = False
+    failed: list[Damage] = []
+    for name in filter(ULID.fullmatch, vault.store.names("manifests")):
+        try:
+            manifest = read_manifest(vault, name)
+            completed = manifest_time(manifest, "completed_at")
+        except Damage as damage:
+            failed.append(damage)
+            continue
+        if manifest.resource == resource:
+            is_known = True
+            if completed <= at:
+                newest = manifest
+    for one in failed:
+        name = one.key.rpartition("/")[2]
+        if (newest is None or name > newest.id) and ulid_ms(name) * 10**6 <= at:
+            report.damage(one.key, f"{one.what}; it may be of a newer backup of the resource")
+    if newest is None and is_known:
+        raise BadInput(f"no backup of {printable(resource)!r} was complete at that time")
+    if newest is None:
+        raise BadInput(f"the vault has no backup of a resource {printable(resource)!r}")
+    return Backup(vault, newest, report)
+
+
+def ulid_ms(ulid: str) -> int:
+    """When a backup began, by its id, in milliseconds."""
+    value = 0
+    for digit in ulid[:10]:
+        value = value * 32 + "0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(digit)
+    return value
+
+
+def manifest_time(manifest: Manifest, name: str) -> int:
+    try:
+        return parse_time(getattr(manifest, name))
+    except Malformed as error:
+        raise Damage(manifest.key, f"{name}: {error}") from None
+
+
+def point_in_time(backup: Backup, options: argparse.Namespace) -> tuple[list[Stream], dict[str, Overlay]]:
+    """The streams of a resource at a time, and what changes after its newest backup made of each."""
+    manifest, report = backup.manifest, backup.report
+    until = wanted_time(options.at, "--at") // 10**6
+    start = manifest_time(manifest, "started_at") // 10**6
+    capture = Capture(backup.vault, manifest.resource, report)
+    print(f"backup {manifest.id}, completed at {printable(manifest.completed_at)}")
+    add_captured(backup, capture, start, until)
+    manifest = backup.manifest
+    chosen = choose_streams(backup, options.stream)
+    overlays: dict[str, Overlay] = {}
+    problems: list[str] = []
+    for stream in chosen:
+        segments = capture.of_stream(stream.name)
+        if stream.is_tree or not segments:
+            print(f"note: {stream.title}: no changes were captured; it is as the backup found it")
+            continue
+        problems += [f"{stream.title}: {what}" for what in untold(segments, start, until)]
+        latest = max(segment.latest for segment in segments)
+        if latest < until:
+            print(f"note: {stream.title}: the last captured change is of {format_ms(latest)}")
+        same = [one for one in segments if (one.encoding, one.key) == (stream.encoding, stream.key)]
+        window = (start - CLOCK_MARGIN_MS, until)
+        others = [one for one in segments if one not in same]
+        if any(True for _ in capture.changes(others, *window)):
+            problems.append(f"{stream.title}: there are changes of records with another key or encoding")
+        overlays[stream.name] = Overlay(capture, same, *window)
+        overlays[stream.name].prepare(KeyHasher.of(backup, stream))
+    for problem in problems:
+        print(problem)
+    if not options.ignore_gaps:
+        if report.damages():
+            raise Damage(manifest.key, "not all can be read, as listed above; --ignore-gaps goes on without it")
+        if problems:
+            raise ReaderError(
+                f"what was there at {options.at} is not known; --ignore-gaps extracts what is, "
+                f"and extract {manifest.id} the backup before"
+            )
+    return chosen, overlays
+
+
+def add_captured(backup: Backup, capture: Capture, start: int, until: int) -> None:
+    """Adds streams that the backup does not have, and whose records appeared after it."""
+    manifest = backup.manifest
+    streams = list(manifest.streams)
+    for name in capture.streams():
+        if any(stream.name == name for stream in streams):
+            continue
+        segments = capture.of_stream(name)
+        if any(True for _ in capture.changes(segments, start - CLOCK_MARGIN_MS, until)):
+            empty = {"name": name, "kind": "records", "encoding": segments[-1].encoding, "digest": "0" * 64}
+            streams.append(parse_stream(len(streams), {**empty, "key": list(segments[-1].key), "layers": []}))
+    backup.manifest = replace(manifest, streams=tuple(streams))
+
+
+def command_changes(vault: Vault, options: argparse.Namespace) -> ExitCode:
+    """Lists changes as JSON lines. Key, values and what else is JSON stand as they were captured."""
+    report = Report(lambda finding: print(finding, file=sys.stderr))
+    after = None if options.start is None else -(-wanted_time(options.start, "--from") // 10**6) - 1
+    until = None if options.end is None else wanted_time(options.end, "--to") // 10**6
+    if after is not None and until is not None and after >= until:
+        raise BadInput("--from is after --to")
+    capture = Capture(vault, options.resource, report)
+    if not capture.segments and not report.damages():
+        raise BadInput(f"the vault has no changes of a resource {printable(options.resource)!r}")
+    if options.stream is not None and options.stream not in capture.streams() and not report.damages():
+        raise BadInput(f"the vault has no changes of a stream {printable(options.stream)!r}")
+    for stream in capture.streams():
+        if options.stream in (None, stream):
+            for holder, change in capture.changes(capture.of_stream(stream), after, until):
+                try:
+                    print(change_line(stream, change))
+                except Malformed as error:
+                    report.damage(holder.key, f"a change of {format_ms(change.time)} {error}", stream)
+    if report.damages():
+        raise Damage("changes", f"changes are damaged: {len(report.damages())} findings")
+    return ExitCode.OK
+
+
+def change_line(stream: str, change: Change) -> str:
+    line = {"stream": stream, "time": format_ms(change.time), "sequence": change.sequence.decode("ascii")}
+    values = {"key": change.key, "before": change.before, "after": change.after}
+    members = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in line.items()]
+    members += [f"{json.dumps(name)}: {one_line(value)}" for name, value in values.items() if value is not None]
+    return "{" + ", ".join(members) + "}"
+
+
+def one_line(value: bytes) -> str:
+    """JSON as it stands, once it was seen to be JSON."""
+    try:
+        text = value.decode("utf-8")
+        json.loads(text, parse_constant=refuse_constant)
+    except (ValueError, RecursionError):
+        raise Malformed("is not JSON") from None
+    return text.replace("\n", " ").replace("\r", " ")
 
 
 def show_nothing(_: Finding) -> None:
@@ -2149,13 +2895,22 @@ def make_parser() -> argparse.ArgumentParser:
     add_json(add("list", command_list, "all backups in the vault"))
     show = add("show", command_show, "what the manifest of a backup says")
     extract = add("extract", command_extract, "write what a backup holds to an empty directory")
+    changes = add("changes", command_changes, "the captured changes of a resource, one a line in JSON")
     verify = add("verify", command_verify, "read everything in a backup and compare it; exit 3 if anything is wrong")
     for command in (show, extract, verify):
-        command.add_argument("id", metavar="ID", help="the backup's id, as `list` prints it")
+        help = "the backup's id, as `list` prints it" + ("; with --at the resource" if command is extract else "")
+        command.add_argument("id", metavar="ID", help=help)
     add_json(show)
     add_json(verify)
     extract.add_argument("--to", required=True, metavar="DIR", help="an empty directory, or one to be made")
-    extract.add_argument("--stream", metavar="S", help="only this stream")
+    for command in (extract, changes):
+        command.add_argument("--stream", metavar="S", help="only this stream")
+    extract.add_argument("--at", metavar="TIME", help="what a resource was at a time: a backup, and changes after it")
+    extract.add_argument("--ignore-gaps", action="store_true", help="with --at: even if not all changes are known")
+    extract.add_argument("--doubtful", action="store_true", help="also what a layer that is damaged may hold otherwise")
+    changes.add_argument("resource", metavar="RESOURCE", help="the resource's name")
+    changes.add_argument("--from", dest="start", metavar="TIME", help="the first time, such as 2026-01-31T12:00:00Z")
+    changes.add_argument("--to", dest="end", metavar="TIME", help="the last time")
     return parser
 
 

@@ -16,12 +16,14 @@ import importlib.util
 import io
 import json
 import os
+import random
 import stat
 import subprocess
 import sys
 import tempfile
 import unittest
-from collections.abc import Callable, Sequence
+import unittest.mock
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -37,8 +39,8 @@ BACKUP = "01K8Z6T3W4Q5R6S7T8V9W0X1Y2"
 VAULT_ID = bytes(range(16))
 VAULT_KEY = b"v" * 32
 SECRET = b"s" * 32
-PACK, MANIFEST, INDEX = 1, 2, 3
-TREE, RUN, CHUNK_LISTS, STATE_TABLE = 1, 2, 3, 4
+PACK, MANIFEST, INDEX, CHANGE_OBJECT = 1, 2, 3, 4
+TREE, RUN, CHUNK_LISTS, STATE_TABLE, DELTA_TREE, DELTA_RUN, CHANGES = 1, 2, 3, 4, 5, 6, 7
 PLAIN, ZSTD, GZIP = 0, 1, 2
 PART_SIZE = 16 << 20
 
@@ -81,8 +83,12 @@ def hkdf(secret: bytes, salt: bytes, info: str) -> bytes:
 
 
 def keyed(name: str, data: bytes) -> bytes:
-    """The first half of an HMAC with one of the keys that are derived from the vault's."""
-    return hmac.digest(hkdf(VAULT_KEY, VAULT_ID, f"holdfast/1/{name}"), data, "sha256")[:16]
+    """The first half of an HMAC with one of the keys that are derived from the vault's version 1."""
+    return keyed_with(VAULT_KEY, name, data)
+
+
+def keyed_with(vault_key: bytes, name: str, data: bytes) -> bytes:
+    return hmac.digest(hkdf(vault_key, VAULT_ID, f"holdfast/1/{name}"), data, "sha256")[:16]
 
 
 def compress(codec: int, plain: bytes) -> bytes:
@@ -106,6 +112,7 @@ class Segment:
     summary: bytes = b""
     last: bytes = b""
     byte_count: int = 0
+    sums: tuple[int, int, int] = (0, 0, 0)
 
     def encode(self) -> bytes:
         place = bytes([self.kind]) + number(self.stream) + number(7) + number(self.sequence)
@@ -223,6 +230,7 @@ def chunk_block(files: Sequence[Entry]) -> bytes:
 
 
 Row = tuple[bytes, bytes, bytes]
+"""A record: key hash, canonical key, value."""
 
 
 def make_rows(records: Sequence[tuple[bytes, bytes]]) -> list[Row]:
@@ -391,6 +399,268 @@ def make_stream(
     return {**kind, **counts, "digest": digest.hex(), "layers": layers}
 
 
+Thing = tuple[bytes, bytes, "bytes | None"]
+"""A record, or a tombstone, which has no value."""
+
+
+def make_things(values: Mapping[bytes, bytes | None]) -> list[Thing]:
+    return sorted((keyed("key-hash", key), key, value) for key, value in values.items())
+
+
+def delta_run_segment(sequence: int, first_block: int, blocks: Sequence[Sequence[Thing]], below: set[bytes]) -> Segment:
+    things = [thing for block in blocks for thing in block]
+    rows = [(hash, key, value) for hash, key, value in things if value is not None]
+    added = sum(key not in below for _, key, _ in rows)
+    byte_count = sum(len(value) for _, _, value in rows)
+    summary = b"\0" + number(added) + number(len(rows) - added) + number(len(things) - len(rows)) + number(byte_count)
+    summary += sum_of([record_digest(row, False) for row in rows]) + sized(things[-1][0])
+    fences = [(block[0][0], len(block)) for block in blocks]
+    made = Segment(DELTA_RUN, 0, sequence, first_block, fences, summary, things[-1][0], byte_count)
+    made.sums = (added, len(rows) - added, len(things) - len(rows))
+    return made
+
+
+def delta_run_block(things: Sequence[Thing]) -> bytes:
+    return b"".join(b"\0" + sized(value) if value is not None else b"\1" + hash for hash, _, value in things)
+
+
+def delta_state_block(things: Sequence[Thing]) -> bytes:
+    return b"".join(hash + (sha256(value)[:16] if value is not None else bytes(16)) for hash, _, value in things)
+
+
+def tombstone(path: bytes) -> Entry:
+    return Entry(path, kind=3)
+
+
+def delta_tree_segment(
+    sequence: int, first_block: int, packs: Sequence[bytes], blocks: Sequence[Sequence[Entry]], below: set[bytes]
+) -> Segment:
+    things = [thing for block in blocks for thing in block]
+    entries = [thing for thing in things if thing.kind != 3]
+    firsts = [entry for entry in entries if not entry.offset]
+    added = sum(entry.path not in below for entry in firsts)
+    sums = (added, len(firsts) - added, len(things) - len(entries))
+    byte_count = sum(len(entry.content) for entry in entries)
+    summary = number(len(packs)) + b"".join(packs) + b"".join(map(number, sums)) + number(byte_count)
+    summary += sum_of([sha256(entry.proved) for entry in entries]) + sized(things[-1].path)
+    fences = [(block[0].path, len(block)) for block in blocks]
+    made = Segment(DELTA_TREE, 0, sequence, first_block, fences, summary, things[-1].path, byte_count)
+    made.sums = sums
+    return made
+
+
+def delta_tree_block(things: Sequence[Entry]) -> bytes:
+    return b"".join(b"\3" + sized(one.path) if one.kind == 3 else one.encode() for one in things)
+
+
+@dataclass
+class Layered:
+    """A backup of one stream in layers that is about to be written; packs and index objects take turns in `objects`."""
+
+    objects: list[Sealed]
+    manifest: dict[str, Any]
+
+    def pack(self, layer: int) -> Sealed:
+        return self.objects[2 * layer]
+
+    def table(self, layer: int) -> Sealed:
+        return self.objects[2 * layer + 1]
+
+
+def layered(
+    objects: list[Sealed], stream: dict[str, Any], id: str = BACKUP, started: str = "", completed: str = ""
+) -> Layered:
+    """All but the newest layer were written by other backups, in which the stream stood elsewhere."""
+    layers: list[dict[str, Any]] = []
+    count = len(objects) // 2
+    for at in range(count):
+        place = 0 if at == count - 1 else 5
+        for sealed in objects[2 * at : 2 * at + 2]:
+            for segment in sealed.segments:
+                segment.stream = place
+        pack, table = objects[2 * at : 2 * at + 2]
+        layer: dict[str, Any] = {
+            "kind": "delta" if at else "base",
+            "backup": id if place == 0 else f"{BACKUP[:-2]}0{at}",
+        }
+        layer["segments"] = [segment.ref(2 * at, place) for place, segment in enumerate(pack.segments)]
+        layer["index"] = [segment.ref(2 * at + 1, place) for place, segment in enumerate(table.segments)]
+        if at:
+            sums = [sum(one) for one in zip(*(segment.sums for segment in pack.segments))]
+            layer.update(zip(("added", "changed", "deleted"), sums))
+        layers.append(layer)
+    manifest = {
+        **{"format": 1, "vault": VAULT_ID.hex(), "id": id, "resource": "shop", "type": "incremental"},
+        **{"source": {"kind": "none"}, "policy": {}, "warnings": [], "name_key_version": 1},
+        **{"base": BACKUP[:-2] + "00", "started_at": started or "2026-01-01T00:00:00Z"},
+        **{"completed_at": completed or "2026-01-01T00:00:09Z", "streams": [{**stream, "layers": layers}]},
+    }
+    return Layered(objects, manifest)
+
+
+RecordRuns = Sequence[Mapping[bytes, "bytes | None"]]
+"""The runs of a layer, by canonical key; None is a tombstone."""
+
+
+def record_layers(layers: Sequence[RecordRuns], **times: str) -> Layered:
+    objects: list[Sealed] = []
+    merged: dict[bytes, bytes] = {}
+    for at, runs in enumerate(layers):
+        name = f"{times.get('id', '')}{at}"
+        pack, table = Sealed(PACK, object_id("pack" + name), []), Sealed(INDEX, object_id("table" + name), [])
+        below = set(merged)
+        for sequence, values in enumerate(runs):
+            things = make_things(values)
+            blocks = [things[place : place + 3] for place in range(0, len(things), 3)]
+            if at:
+                pack.segments.append(delta_run_segment(sequence, len(pack.blocks), blocks, below))
+                pack.blocks += [(ZSTD, delta_run_block(block)) for block in blocks]
+            else:
+                rows = [[(hash, key, value or b"") for hash, key, value in block] for block in blocks]
+                pack.segments.append(run_segment(0, sequence, len(pack.blocks), rows, False))
+                pack.blocks += [(ZSTD, run_block(block, False)) for block in rows]
+            table.segments.append(Segment(STATE_TABLE, 0, sequence, len(table.blocks), [(things[0][0], len(things))]))
+            table.blocks.append((PLAIN, delta_state_block(things)))
+            for key, value in values.items():
+                merged.pop(key, None)
+                if value is not None:
+                    merged[key] = value
+        objects += [pack, table]
+    stream = make_stream("orders", "json", ["/id"], list(merged.items()), [], None)
+    return layered(objects, stream, **times)
+
+
+def key_of(id: int) -> bytes:
+    return b'["%d"]' % id
+
+
+def value_of(id: int, version: int = 0) -> bytes:
+    return b'{"id":"%d","v":%d}' % (id, version)
+
+
+def records(ids: Sequence[int], version: int = 0) -> dict[bytes, bytes | None]:
+    return {key_of(id): value_of(id, version) for id in ids}
+
+
+def gone(ids: Sequence[int]) -> dict[bytes, bytes | None]:
+    return {key_of(id): None for id in ids}
+
+
+TreeThings = Mapping[bytes, "Sequence[bytes] | None"]
+"""The paths of a layer with the contents of their parts, none for a directory; None is a tombstone."""
+
+
+def tree_layers(layers: Sequence[TreeThings]) -> Layered:
+    objects: list[Sealed] = []
+    merged: dict[bytes, list[Entry]] = {}
+    for at, things in enumerate(layers):
+        pack, table = Sealed(PACK, object_id(f"pack{at}"), []), Sealed(INDEX, object_id(f"table{at}"), [])
+        content = b"".join(part for _, parts in sorted(things.items()) for part in parts or ())
+        entries, below = tree_entries(things), set(merged)
+        pack.blocks.append((PLAIN, content))
+        blocks = [entries[place : place + 3] for place in range(0, len(entries), 3)]
+        for sequence, part in enumerate((blocks[:1], blocks[1:])):
+            if part:
+                first_block = len(pack.blocks)
+                if at:
+                    pack.segments.append(delta_tree_segment(sequence, first_block, [], part, below))
+                else:
+                    pack.segments.append(tree_segment(sequence, first_block, [], part))
+                pack.blocks += [(ZSTD, (delta_tree_block if at else tree_block)(block)) for block in part]
+                files = [entry for block in part for entry in block if entry.kind == 0]
+                if files:
+                    table.segments.append(chunk_segment(sequence, len(table.blocks), files))
+                    table.blocks.append((PLAIN, chunk_block(files)))
+        for entry in entries:
+            if not entry.offset:
+                merged.pop(entry.path, None)
+            if entry.kind != 3:
+                merged.setdefault(entry.path, []).append(entry)
+        objects += [pack, table]
+    totals = tree_totals([entry for path in sorted(merged) for entry in merged[path]])
+    return layered(objects, {"name": "files", "kind": "tree", "schema": None, **totals})
+
+
+def tree_entries(things: TreeThings) -> list[Entry]:
+    entries: list[Entry] = []
+    at = 0
+    for path, parts in sorted(things.items()):
+        if parts is None:
+            entries.append(tombstone(path))
+        elif path.endswith(b"/"):
+            entries.append(Entry(path, kind=DIRECTORY))
+        offset = 0
+        for part in parts or ():
+            extents = ((0, 0, at, len(part)),) if part else ()
+            entry = Entry(path, content=part, extents=extents)
+            if len(parts or ()) > 1:
+                entry = replace(entry, offset=offset, size=sum(map(len, parts or ())))
+            entries.append(entry)
+            offset += len(part)
+            at += len(part)
+    return entries
+
+
+@dataclass(frozen=True)
+class Change:
+    id: int
+    time: int
+    sequence: bytes
+    before: bytes | None
+    after: bytes | None
+
+    @property
+    def order(self) -> tuple[bytes, int]:
+        return keyed("key-hash", key_of(self.id)), int(self.sequence) if self.sequence.isdigit() else 0
+
+    def encode(self) -> bytes:
+        flags = (self.before is not None) | 2 * (self.after is not None)
+        values = b"".join(sized(value) for value in (self.before, self.after) if value is not None)
+        head = keyed("key-hash", key_of(self.id)) + signed(self.time) + sized(self.sequence)
+        return head + bytes([flags]) + sized(key_of(self.id)) + values
+
+
+@dataclass
+class ChangeObject:
+    """A change object to be written; a test may make its name or its description lie."""
+
+    name: str
+    changes: list[Change]
+    since: int = 0
+    gaps: list[dict[str, Any]] = field(default_factory=list)
+    replaces: list[str] = field(default_factory=list)
+    resource: str = "shop"
+    stream: str = "orders"
+    key_names: list[str] = field(default_factory=lambda: ["/id"])
+    is_sorted: bool = True
+
+    @property
+    def key(self) -> str:
+        times = [change.time for change in self.changes]
+        return f"{CHANGE_FOLDER}/{min(times):015}-{max(times):015}-0-{object_id(self.name).hex()}"
+
+    def sealed(self) -> Sealed:
+        changes = sorted(self.changes, key=lambda one: one.order) if self.is_sorted else self.changes
+        blocks = [changes[place : place + 2] for place in range(0, len(changes), 2)]
+        description: dict[str, Any] = {
+            "resource": self.resource,
+            "stream": self.stream,
+            "encoding": "json",
+            "key": self.key_names,
+        }
+        description.update(since=self.since, gaps=self.gaps, replaces=self.replaces)
+        times = [change.time for change in changes]
+        summary = sized(json.dumps(description).encode()) + signed(min(times)) + signed(max(times))
+        summary += sized(changes[-1].order[0])
+        fences = [(block[0].order[0], len(block)) for block in blocks]
+        plain = [(ZSTD, b"".join(change.encode() for change in block)) for block in blocks]
+        segments = [Segment(CHANGES, 0, 0, 0, fences, summary)]
+        return Sealed(CHANGE_OBJECT, object_id(self.name), plain, segments)
+
+
+CHANGE_FOLDER = f"changes/{keyed('change-folder', b'shop').hex()}"
+
+
 class Vault:
     """A vault in a directory, with its key file beside it."""
 
@@ -399,26 +669,30 @@ class Vault:
         self.key_file = root / "key.json"
         self.write_key_file(self.key_file, SECRET)
         self.put("holdfast.json", json.dumps({"format": 1, "vault": VAULT_ID.hex()}).encode())
+        self.write_vault_key(1, VAULT_KEY)
+
+    def write_vault_key(self, version: int, key: bytes) -> None:
         salt = b"0123456789ab"
         wrap = AESGCM(hkdf(SECRET, salt, "holdfast/1/wrap"))
-        bound = b"holdfast/1/vault-key" + VAULT_ID + (1).to_bytes(4, "little")
-        self.write_wrapped({"kind": "local", "key": "the-key"}, salt + wrap.encrypt(bytes(12), VAULT_KEY, bound))
+        bound = b"holdfast/1/vault-key" + VAULT_ID + version.to_bytes(4, "little")
+        self.write_wrapped({"kind": "local", "key": "the-key"}, salt + wrap.encrypt(bytes(12), key, bound), version)
 
     @staticmethod
     def write_key_file(path: Path, secret: bytes, id: str = "the-key") -> None:
         value = {"kind": "holdfast-key", "version": 1, "id": id, "secret": base64.b64encode(secret).decode()}
         path.write_text(json.dumps(value))
 
-    def write_wrapped(self, wrapped_by: dict[str, str], wrapped: bytes) -> None:
-        value = {"format": 1, "vault": VAULT_ID.hex(), "version": 1, "wrapped_by": wrapped_by}
-        self.put("keys/00000001.json", json.dumps({**value, "wrapped": base64.b64encode(wrapped).decode()}).encode())
+    def write_wrapped(self, wrapped_by: dict[str, str], wrapped: bytes, version: int = 1) -> None:
+        value = {"format": 1, "vault": VAULT_ID.hex(), "version": version, "wrapped_by": wrapped_by}
+        text = json.dumps({**value, "wrapped": base64.b64encode(wrapped).decode()})
+        self.put(f"keys/{version:08}.json", text.encode())
 
     def put(self, key: str, data: bytes) -> None:
         path = self.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
-    def write(self, made: Draft, change: Callable[[list[dict[str, Any]]], None] | None = None) -> None:
+    def write(self, made: Draft | Layered, change: Callable[[list[dict[str, Any]]], None] | None = None) -> None:
         """Writes all objects, and a manifest that lists them as they are unless `change` makes it lie."""
         made.manifest["objects"] = []
         for sealed in made.objects:
@@ -430,9 +704,10 @@ class Vault:
             made.manifest["objects"].append(listed)
         if change:
             change(made.manifest["objects"])
-        text = json.dumps(made.manifest).encode()
+        text, id = json.dumps(made.manifest).encode(), made.manifest["id"]
         blocks = [(ZSTD, text[:1000]), (PLAIN, text[1000:])]
-        self.put(f"manifests/{BACKUP}", Sealed(MANIFEST, object_id("manifest"), blocks).seal())
+        key = f"manifests/{id if isinstance(id, str) else BACKUP}"
+        self.put(key, Sealed(MANIFEST, object_id(key), blocks).seal())
 
 
 @dataclass(frozen=True)
@@ -831,9 +1106,16 @@ class FaultTest(VaultTest):
         self.check_tree(lambda e: e.__setitem__(1, replace(e[1], offset=20_001)), "reaches past the end")
 
     def test_paths(self) -> None:
-        self.check_tree(lambda entries: entries.insert(0, Entry(b"/absolute")), "not one that the format allows")
+        self.check_tree(lambda entries: entries.insert(0, Entry(b"")), "not one that the format allows")
         self.check_tree(lambda entries: entries.insert(0, Entry(b"a\0b")), "not one that the format allows")
         self.check_tree(lambda entries: entries.insert(0, Entry(b"a", kind=DIRECTORY)), "does not end with a slash")
+        self.check_tree(lambda e: e.insert(0, Entry(b"a", mtime=(1, 10**9))), "a second of nanoseconds")
+        self.check_tree(lambda e: e.insert(0, Entry(b"a", kind=3)), "unknown flags 0x03")
+
+    def test_paths_of_objects(self) -> None:
+        entries = [Entry(b"/absolute"), Entry(b"a//b"), *draft_entries()]
+        self.vault.write(draft(entries))
+        self.assertEqual(self.findings(), [])
 
     def test_content(self) -> None:
         self.check_tree(lambda e: e.__setitem__(4, replace(e[4], content=SMALL[::-1])), "has another SHA-256")
@@ -880,8 +1162,15 @@ class FaultTest(VaultTest):
         made.near.segments[0].first_block = 9
         self.check(made, made.near.key, "reaches past the last block")
         made = draft()
-        made.near.segments[0].kind = 5
-        self.check(made, made.near.key, "unknown kind 5")
+        made.near.segments[0].kind = 8
+        self.check(made, made.near.key, "unknown kind 8")
+        made = draft()
+        made.near.segments.append(replace(made.near.segments[0], first_block=1, fences=[(b"x", 1)] * 2))
+        self.check(made, made.near.key, "segments that overlap")
+        made = draft()
+        summary = made.runs.segments[0].summary
+        made.runs.segments[0].summary = summary[:1] + number(1) + summary[2:]
+        self.check(made, made.runs.key, "tombstones in a run that is not a delta")
         made = draft()
         made.near.segments.append(made.lists.segments[0])
         self.check(made, made.near.key, "a kind that does not belong there")
@@ -978,12 +1267,588 @@ class FaultTest(VaultTest):
         made.tables.blocks[1] = (PLAIN, state_block(twice, keys=False))
         self.check(finish_draft(made), made.tables.key, "a key hash that another table of the layer has too")
 
-    def test_layers_that_are_not_read(self) -> None:
+    def test_layers_that_are_none(self) -> None:
         made = draft()
         made.manifest["streams"][1]["layers"] *= 2
         self.vault.write(made)
         done = self.extract()
-        self.assertEqual((done.code, done.err.count("\n"), self.target.exists()), (1, 1, False), done)
+        self.assertEqual((done.code, done.err.count("\n"), self.target.exists()), (3, 1, False), done)
+        for kind in ("delta", "other"):
+            made = draft()
+            made.manifest["streams"][1]["layers"][0].update(kind=kind, added=40, changed=0, deleted=0)
+            self.check(made, f"manifests/{BACKUP}", "layer")
+
+
+class RecordLayersTest(VaultTest):
+    def assert_merged(self, made: Layered, expected: Sequence[bytes]) -> None:
+        self.vault.write(made)
+        self.assertEqual(self.findings(), [])
+        self.assert_extracted(expected)
+
+    def assert_extracted(self, expected: Sequence[bytes], *arguments: str, code: int = 0) -> Outcome:
+        with tempfile.TemporaryDirectory() as name:
+            done = self.run_program("extract", BACKUP, "--to", name, *arguments)
+            self.assertEqual(done.code, code, done)
+            lines = (Path(name) / "orders.jsonl").read_bytes().splitlines()
+        self.assertEqual(sorted(lines), sorted(expected))
+        return done
+
+    def damage(self, key: str, place: int = 60) -> None:
+        data = bytearray((self.vault.root / key).read_bytes())
+        data[place] ^= 1
+        self.vault.put(key, bytes(data))
+
+    def test_five_layers(self) -> None:
+        made = record_layers(
+            [
+                [records(range(10)), records(range(10, 20))],
+                [{**records([1, 2, 15], 1), **gone([3, 4, 16])}],
+                [{**records([3, 30], 2), **gone([1])}, records([17], 2)],
+                [{**gone([3, 99]), **records([4], 3)}],
+                [{**records([3], 4), **gone([5])}],
+            ]
+        )
+        newest = {id: 0 for id in (0, *range(6, 15), 18, 19)}
+        newest.update({2: 1, 15: 1, 30: 2, 17: 2, 4: 3, 3: 4})
+        self.assert_merged(made, [value_of(id, version) for id, version in newest.items()])
+        self.assertIn("base", self.run_program("show", BACKUP).out)
+        self.assertIn("5 layers", self.run_program("show", BACKUP).out)
+
+    def test_random_histories(self) -> None:
+        for seed in range(40):
+            chance = random.Random(seed)
+            merged: dict[bytes, bytes] = {}
+            layers: list[list[dict[bytes, bytes | None]]] = []
+            for version in range(chance.randint(1, 5)):
+                ids = chance.sample(range(25), chance.randint(1, 25))
+                runs: list[dict[bytes, bytes | None]] = [{} for _ in range(chance.randint(1, 3))]
+                for id in ids:
+                    value = value_of(id, version) if version == 0 or chance.random() < 0.6 else None
+                    chance.choice(runs)[key_of(id)] = value
+                    merged.pop(key_of(id), None)
+                    if value is not None:
+                        merged[key_of(id)] = value
+                layers.append([run for run in runs if run])
+            with self.subTest(seed=seed):
+                self.assert_merged(record_layers(layers), list(merged.values()))
+
+    def test_without_index_objects(self) -> None:
+        made = record_layers([[records(range(5))], [gone([1, 2])]])
+        self.vault.write(made)
+        for layer in (0, 1):
+            (self.vault.root / made.table(layer).key).unlink()
+        self.assert_extracted([value_of(id) for id in (0, 3, 4)])
+
+    def test_key_twice_in_one_layer(self) -> None:
+        made = record_layers([[records([1])], [records([2, 3], 1), gone([3])]])
+        self.vault.write(made)
+        self.assert_found(made.pack(1).key, "stands twice in its layer")
+        self.assertEqual(self.extract().code, 3)
+        made = record_layers([[records([1])], [records([2, 3], 1)], [records([3], 2), records([3], 3)]])
+        self.vault.write(made)
+        self.assert_found(made.pack(2).key, "stands twice in its layer")
+        made = record_layers([[records([1, 2]), records([2, 3])], [gone([2])]])
+        self.vault.write(made)
+        self.assert_found(made.table(0).key, "another table of the layer has too")
+
+    def test_merged_totals(self) -> None:
+        for name, value in (("records", 9), ("bytes", 1), ("digest", "0" * 64)):
+            made = record_layers([[records(range(5))], [gone([1, 2])]])
+            made.manifest["streams"][0][name] = value
+            self.vault.write(made)
+            self.assert_found(f"manifests/{BACKUP}", "the stream")
+
+    def test_sums_of_a_delta(self) -> None:
+        for name in ("added", "changed", "deleted"):
+            made = record_layers([[records(range(5))], [{**gone([1, 2]), **records([3, 9], 1)}]])
+            made.manifest["streams"][0]["layers"][1][name] += 1
+            self.vault.write(made)
+            self.assert_found(f"manifests/{BACKUP}", "count other things")
+            made = record_layers([[records(range(5))], [{**gone([1, 2]), **records([3, 9], 1)}]])
+            segment = made.pack(1).segments[0]
+            place = 1 + ("added", "changed", "deleted").index(name)
+            changed = segment.summary[place] + 1
+            segment.summary = bytes([*segment.summary[:place], changed, *segment.summary[place + 1 :]])
+            self.vault.write(made)
+            self.assert_found(made.pack(1).key, "and the footer says")
+
+    def test_kinds_of_layers(self) -> None:
+        made = record_layers([[records(range(5))], [records([3], 1)]])
+        first, second = made.manifest["streams"][0]["layers"]
+        first["segments"], second["segments"] = second["segments"], first["segments"]
+        self.vault.write(made)
+        self.assert_found(made.pack(0).key, "of another kind or stream")
+        self.assert_found(made.pack(1).key, "of another kind or stream")
+        made = record_layers([[records(range(5))], [records([3], 1)]])
+        made.manifest["type"] = "full"
+        self.vault.write(made)
+        self.assert_found(f"manifests/{BACKUP}", "2 layers in a full backup")
+        made = record_layers([[records([1]), records([2])], [records([3], 1)]])
+        made.pack(0).segments[1].stream = 6
+        self.vault.write(made)
+        self.assert_found(made.pack(0).key, "of another stream than others")
+        made.pack(1).segments[0].stream = 6
+        self.vault.write(made)
+        self.assert_found(made.pack(1).key, "of another kind or stream")
+
+    def test_flags(self) -> None:
+        made = record_layers([[records(range(5))], [records([3], 1)]])
+        made.pack(1).blocks[0] = (PLAIN, b"\2" + made.pack(1).blocks[0][1][1:])
+        self.vault.write(made)
+        self.assert_found(made.pack(1).key, "block 0 has 2 for yes or no")
+
+    def test_state_rows_of_tombstones(self) -> None:
+        made = record_layers([[records(range(5))], [gone([3])]])
+        codec, plain = made.table(1).blocks[0]
+        made.table(1).blocks[0] = (codec, plain[:-1] + b"\1")
+        self.vault.write(made)
+        self.assert_found(made.table(1).key, "has another digest")
+
+    def test_flipped_bits(self) -> None:
+        made = record_layers([[records(range(5))], [{**gone([1, 2]), **records([3, 9], 1)}]])
+        self.vault.write(made)
+        for sealed in made.objects[2:]:
+            data = (self.vault.root / sealed.key).read_bytes()
+            for place in range(0, len(data), 5):
+                with self.subTest(key=sealed.key, place=place):
+                    self.vault.put(sealed.key, data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+                    self.assert_found(sealed.key)
+            self.vault.put(sealed.key, data)
+
+    def test_damaged_delta_hides_nothing_silently(self) -> None:
+        """What a damaged delta may hide is left out, or taken when asked for, and told either way."""
+        made = record_layers([[records(range(20))], [gone([1, 2])]])
+        self.vault.write(made)
+        self.damage(made.pack(1).key)
+        low, high = sorted(keyed("key-hash", key_of(id)) for id in (1, 2))
+        sure = [value_of(id) for id in range(20) if not low <= keyed("key-hash", key_of(id)) <= high]
+        for _ in ("a flipped bit", "no object"):
+            done = self.assert_extracted(sure, code=3)
+            self.assertIn(f"{20 - len(sure)} records left out", done.out)
+            done = self.assert_extracted([value_of(id) for id in range(20)], "--doubtful", code=3)
+            self.assertIn(f"{20 - len(sure)} records taken", done.out)
+            (self.vault.root / made.pack(1).key).unlink(missing_ok=True)
+
+    def test_record_without_a_key(self) -> None:
+        made = record_layers([[records(range(3))], [gone([1])]])
+        made.manifest["streams"][0]["key"] = ["/none"]
+        self.vault.write(made)
+        self.assert_found(made.pack(0).key, "whose key cannot be found")
+
+    def test_stream_of_places_stores_keys(self) -> None:
+        made = record_layers([[records(range(3))]])
+        made.manifest["streams"][0]["key"] = []
+        self.vault.write(made)
+        self.assert_found(made.pack(0).key, "stores no keys")
+
+    def test_stored_keys_are_merged(self) -> None:
+        rows = make_rows(KEYED_RECORDS)
+        base, delta = Sealed(PACK, object_id("b"), []), Sealed(PACK, object_id("d"), [])
+        base.segments, base.blocks = [run_segment(0, 0, 0, [rows], True)], [(ZSTD, run_block(rows, True))]
+        hash, key, _ = rows[2]
+        new = (hash, key, b'{"n":"new"}')
+        delta.blocks = [(ZSTD, b"\0" + sized(key) + sized(new[2]) + b"\1" + rows[3][0])]
+        segment = run_segment(0, 0, 0, [[new, rows[3]]], True)
+        summary = b"\1" + number(0) + number(1) + number(1) + number(11) + record_digest(new, True) + sized(rows[3][0])
+        delta.segments = [replace(segment, kind=DELTA_RUN, summary=summary, byte_count=11, sums=(0, 1, 1))]
+        left = [(key, value) for _, key, value in (*rows[:2], new, *rows[4:])]
+        empty = [Sealed(INDEX, object_id(name), []) for name in "xy"]
+        stream = make_stream("orders", "json", [], left, [], None, keys=True)
+        self.assert_merged(layered([base, empty[0], delta, empty[1]], stream), [value for _, value in left])
+
+
+class TreeLayersTest(VaultTest):
+    def assert_merged(self, layers: Sequence[TreeThings]) -> None:
+        self.vault.write(tree_layers(layers))
+        self.assertEqual(self.findings(), [])
+        merged: dict[bytes, Sequence[bytes]] = {}
+        for things in layers:
+            for path, parts in things.items():
+                merged.pop(path, None)
+                if parts is not None:
+                    merged[path] = parts
+        with tempfile.TemporaryDirectory() as name:
+            done = self.run_program("extract", BACKUP, "--to", name)
+            self.assertEqual(done.code, 0, done)
+            self.assertEqual(self.tree(name), {path: b"".join(parts) for path, parts in merged.items()})
+
+    @staticmethod
+    def tree(root: str) -> dict[bytes, bytes]:
+        found = {}
+        for at, folders, files in os.walk(os.fsencode(root)):
+            place = os.path.relpath(at, os.fsencode(root)) + b"/"
+            inside = b"" if place == b"./" else place
+            found.update({inside + name + b"/": b"" for name in folders})
+            found.update({inside + name: Path(os.fsdecode(os.path.join(at, name))).read_bytes() for name in files})
+        return found
+
+    def test_files_directories_and_parts(self) -> None:
+        base: dict[bytes, Any] = {b"a": [b"one", b"two", b"three"], b"b": [b"b"], b"c/": [], b"c/d": [b"", b"d"]}
+        base[b"c/d"] = [b"d"]
+        self.assert_merged([base])
+        self.assert_merged([base, {b"a": None}])
+        self.assert_merged([base, {b"a": [b"now one"], b"none": None}])
+        self.assert_merged([base, {b"a": None, b"b": [b"part", b"part"]}, {b"a": [b"x", b"y"], b"b": [b"z"]}])
+        self.assert_merged(
+            [base, {b"c/": None, b"c/d": None, b"c": [b"a file"]}, {b"b": None, b"b/": [], b"b/e": [b"e"]}]
+        )
+
+    def test_random_histories(self) -> None:
+        for seed in range(40):
+            chance = random.Random(seed)
+            layers: list[dict[bytes, Any]] = []
+            for version in range(chance.randint(1, 5)):
+                things: dict[bytes, Any] = {}
+                for id in chance.sample(range(14), chance.randint(1, 14)):
+                    parts = [b"%d.%d.%d" % (id, version, part) for part in range(chance.choice((1, 1, 2, 4)))]
+                    things[b"file-%d" % id] = parts if version == 0 or chance.random() < 0.6 else None
+                layers.append(things)
+            with self.subTest(seed=seed):
+                self.assert_merged(layers)
+
+    def test_path_twice_in_one_layer(self) -> None:
+        made = tree_layers([{b"a": [b"a"], b"b": [b"b"]}, {b"a": [b"x"]}])
+        pack = made.pack(1)
+        things = [*tree_entries({b"a": [b"x"]}), tombstone(b"a")]
+        pack.blocks[1] = (PLAIN, delta_tree_block(things))
+        pack.segments = [delta_tree_segment(0, 1, [], [things], {b"a"})]
+        self.vault.write(made)
+        self.assert_found(pack.key, "a: stands after a")
+
+    def test_merged_totals(self) -> None:
+        for name, value in (("files", 9), ("bytes", 7), ("digest", "0" * 64)):
+            made = tree_layers([{b"a": [b"a"], b"b": [b"b"]}, {b"a": None}])
+            made.manifest["streams"][0][name] = value
+            self.vault.write(made)
+            self.assert_found(f"manifests/{BACKUP}", "the stream")
+
+    def test_tombstone_in_a_base(self) -> None:
+        made = tree_layers([{b"a": [b"a"]}])
+        made.pack(0).blocks[1] = (PLAIN, delta_tree_block([tombstone(b"a")]))
+        self.vault.write(made)
+        self.assert_found(made.pack(0).key, "unknown flags 0x03")
+
+    def test_flipped_bits(self) -> None:
+        made = tree_layers([{b"a": [b"a"], b"b": [b"b"]}, {b"a": None, b"b": [b"x", b"y"]}])
+        self.vault.write(made)
+        for sealed in made.objects[2:]:
+            data = (self.vault.root / sealed.key).read_bytes()
+            for place in range(0, len(data), 5):
+                with self.subTest(key=sealed.key, place=place):
+                    self.vault.put(sealed.key, data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+                    self.assert_found(sealed.key)
+            self.vault.put(sealed.key, data)
+
+    def test_damaged_delta(self) -> None:
+        """What the damage may hide is left out; all before and behind it is there."""
+        names = [b"%02d" % n for n in range(12)]
+        made = tree_layers([{name: [name] for name in names}, {name: None for name in names[2:8]}])
+        self.vault.write(made)
+        key = made.pack(1).key
+        data = bytearray((self.vault.root / key).read_bytes())
+        data[48 + 17 + 20] ^= 1
+        self.vault.put(key, bytes(data))
+        done = self.extract()
+        self.assertEqual(done.code, 3, done)
+        self.assertIn("02: left out", done.out)
+        self.assertEqual(sorted(self.tree(str(self.target))), [*names[:2], *names[8:]])
+        (self.vault.root / key).unlink()
+        self.target = self.folder / "doubtful"
+        self.assertEqual(self.extract("--doubtful").code, 3)
+        self.assertEqual(sorted(self.tree(str(self.target))), names)
+
+
+MINUTE = 60_000
+NOON = 1_767_268_800_000  # 2026-01-01T12:00:00Z
+
+
+def at(ms: int) -> str:
+    return str(reader.format_ms(NOON + ms))
+
+
+class ChangesTest(VaultTest):
+    """A backup from noon on, and changes around and after it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.write_backup(BACKUP, 0, [[records(range(6))]])
+
+    def write_backup(self, id: str, start: int, layers: Sequence[RecordRuns]) -> Layered:
+        made = record_layers(layers, id=id, started=at(start), completed=at(start + 5000))
+        self.vault.write(made)
+        return made
+
+    def write_changes(self, *objects: ChangeObject) -> None:
+        for one in objects:
+            self.vault.put(one.key, one.sealed().seal())
+
+    @staticmethod
+    def change(id: int, time: int, sequence: int | bytes, before: int | None, after: int | None) -> Change:
+        values = [value_of(id, version) if version is not None else None for version in (before, after)]
+        digits = sequence if isinstance(sequence, bytes) else b"%d" % sequence
+        return Change(id, NOON + time, digits, *values)
+
+    def extract_at(self, time: int | str, *arguments: str) -> Outcome:
+        self.target = Path(tempfile.mkdtemp(dir=self.folder))
+        moment = time if isinstance(time, str) else at(time)
+        return self.run_program("extract", "shop", "--at", moment, "--to", str(self.target), *arguments)
+
+    def assert_at(self, time: int, versions: dict[int, int], *arguments: str, code: int = 0) -> Outcome:
+        done = self.extract_at(time, *arguments)
+        self.assertEqual(done.code, code, done)
+        expected = {**{id: 0 for id in range(6)}, **versions}
+        lines = (self.target / "orders.jsonl").read_bytes().splitlines()
+        self.assertEqual(
+            sorted(lines), sorted(value_of(id, version) for id, version in expected.items() if version >= 0)
+        )
+        return done
+
+    def listed(self, *arguments: str) -> list[dict[str, Any]]:
+        done = self.run_program("changes", "shop", *arguments)
+        self.assertEqual(done.code, 0, done)
+        return [json.loads(line) for line in done.out.splitlines()]
+
+    def story(self) -> list[Change]:
+        return [
+            self.change(1, -2 * MINUTE, 9, None, 7),
+            self.change(1, 10 * MINUTE, 10, 0, 1),
+            self.change(1, 20 * MINUTE, 100, 1, 2),
+            self.change(2, 20 * MINUTE, 101, 0, None),
+            self.change(2, 30 * MINUTE, 102, None, 3),
+            self.change(9, 25 * MINUTE, 103, None, 1),
+            self.change(9, 35 * MINUTE, 104, 1, None),
+        ]
+
+    def test_any_second(self) -> None:
+        self.write_changes(ChangeObject("c", self.story()))
+        self.assert_at(MINUTE, {})
+        self.assert_at(10 * MINUTE - 1, {})
+        self.assert_at(10 * MINUTE, {1: 1})
+        self.assert_at(20 * MINUTE, {1: 2, 2: -1})
+        self.assert_at(25 * MINUTE, {1: 2, 2: -1, 9: 1})
+        self.assert_at(30 * MINUTE, {1: 2, 2: 3, 9: 1})
+        done = self.assert_at(36 * MINUTE, {1: 2, 2: 3})
+        self.assertIn("the last captured change is of 2026-01-01T12:35:00.000Z", done.out)
+
+    def test_newest_backup(self) -> None:
+        self.write_changes(ChangeObject("c", self.story()))
+        base = [{key: value for key, value in records(range(6)).items() if key != key_of(1)}, records([1], 2)]
+        later = BACKUP[:-1] + "3"
+        self.write_backup(later, 21 * MINUTE, [base, [gone([2])]])
+        self.assertIn(later, self.assert_at(22 * MINUTE, {1: 2, 2: -1}).out)
+        self.assertIn(later, self.assert_at(40 * MINUTE, {1: 2, 2: 3}).out)
+        self.assertIn(BACKUP, self.assert_at(21 * MINUTE + 4999, {1: 2, 2: -1}).out)
+
+    def test_changes_while_the_backup_began(self) -> None:
+        """The clocks differ: what is up to a minute older than the backup is applied again."""
+        self.write_changes(ChangeObject("c", [self.change(1, -59_000, 1, 7, 8), self.change(2, -61_000, 1, 7, 8)]))
+        self.assert_at(MINUTE, {1: 8})
+
+    def test_random_times(self) -> None:
+        for seed in range(10):
+            chance = random.Random(seed)
+            made: list[Change] = []
+            now: dict[int, int | None] = {id: 0 for id in range(6)}
+            history = []
+            for sequence in range(1, 60):
+                id, time = chance.randrange(9), sequence * 1000 + 10_000
+                version = sequence if chance.random() < 0.7 else None
+                made.append(self.change(id, time, 7**sequence, now.get(id), version))
+                now[id] = version
+                history.append((time, {id: -1 if one is None else one for id, one in now.items()}))
+            objects = [ChangeObject(f"{seed}-{n}", chance.sample(made, 30)) for n in range(3)]
+            objects.append(
+                ChangeObject(f"{seed}-rest", [one for one in made if all(one not in o.changes for o in objects)])
+            )
+            self.write_changes(*objects)
+            for time, versions in chance.sample(history, 4):
+                with self.subTest(seed=seed, time=time):
+                    self.assert_at(time + chance.randrange(1000), versions)
+            self.assertEqual(len(self.listed()), 59)
+            for one in objects:
+                (self.vault.root / one.key).unlink()
+
+    def test_sequences_are_numbers(self) -> None:
+        changes = [
+            self.change(1, MINUTE, sequence, 0, n) for n, sequence in enumerate((b"9", b"10", b"099", b"1" * 30))
+        ]
+        self.write_changes(ChangeObject("c", changes))
+        self.assert_at(MINUTE, {1: 3})
+        self.assertEqual([one["sequence"] for one in self.listed()], ["9", "10", "099", "1" * 30])
+
+    def test_listing(self) -> None:
+        story = self.story()
+        self.write_changes(ChangeObject("c", story), ChangeObject("again", story[2:5]))
+        self.assertEqual(len(self.listed()), 7)
+        one: dict[str, Any] = {"stream": "orders", "time": at(10 * MINUTE), "sequence": "10", "key": ["1"]}
+        one.update(before={"id": "1", "v": 0}, after={"id": "1", "v": 1})
+        self.assertIn(one, self.listed())
+        self.assertEqual(self.listed("--from", at(10 * MINUTE), "--to", at(10 * MINUTE)), [one])
+        self.assertEqual(self.listed("--to", at(10 * MINUTE - 1), "--stream", "orders")[0]["sequence"], "9")
+        self.assertEqual(len(self.listed("--from", "2026-01-01T14:25:00.000001+02:00")), 2)
+        for arguments in (
+            ("other",),
+            ("shop", "--stream", "none"),
+            ("shop", "--from", "noon"),
+            ("shop", "--from", at(1), "--to", at(0)),
+        ):
+            done = self.run_program("changes", *arguments)
+            self.assertEqual((done.code, done.out, done.err.count("\n")), (2, "", 1), done)
+
+    def test_wrong_input(self) -> None:
+        self.write_changes(ChangeObject("c", self.story()))
+        for time in (4999, -MINUTE, "2999-01-01T00:00:00Z", "now", "2026-13-01T00:00:00Z", "2026-01-01T12:00:00"):
+            done = self.extract_at(time)
+            self.assertEqual((done.code, done.err.count("\n")), (2, 1), done)
+        done = self.run_program("extract", "other", "--at", at(MINUTE), "--to", str(self.target))
+        self.assertEqual((done.code, "no backup of a resource" in done.err), (2, True), done)
+        self.assertEqual(self.extract("--ignore-gaps").code, 2)
+
+    def test_nothing_was_captured(self) -> None:
+        self.assertIn("no changes were captured", self.assert_at(MINUTE, {}).out)
+
+    def refuses(self, time: int, what: str, versions: dict[int, int]) -> None:
+        done = self.extract_at(time)
+        self.assertEqual((done.code, os.listdir(self.target)), (1, []), done)
+        self.assertIn(what, done.out)
+        self.assert_at(time, versions, "--ignore-gaps")
+
+    def test_gaps(self) -> None:
+        gap = {"from": NOON + 12 * MINUTE, "to": NOON + 14 * MINUTE, "reason": "a stream was trimmed"}
+        self.write_changes(ChangeObject("c", self.story()[:2]), ChangeObject("d", self.story()[2:], gaps=[gap]))
+        self.assert_at(12 * MINUTE - 1, {1: 1})
+        self.refuses(12 * MINUTE, "(a stream was trimmed)", {1: 1})
+        self.refuses(20 * MINUTE, "a stream was trimmed", {1: 2, 2: -1})
+        self.write_backup(BACKUP[:-1] + "3", 14 * MINUTE, [[records(range(6))]])
+        self.assert_at(15 * MINUTE, {})
+
+    def test_capture_that_began_late(self) -> None:
+        self.write_changes(ChangeObject("c", self.story()[1:], since=NOON + MINUTE))
+        self.refuses(5 * MINUTE, "2026-01-01T12:00:00.000Z to 2026-01-01T12:01:00.000Z were not captured", {})
+        self.refuses(10 * MINUTE, "were not captured", {1: 1})
+
+    def test_capture_that_was_off(self) -> None:
+        self.write_changes(
+            ChangeObject("c", self.story()[:2]), ChangeObject("d", self.story()[2:], since=NOON + 15 * MINUTE)
+        )
+        self.assert_at(10 * MINUTE, {1: 1})
+        self.refuses(11 * MINUTE, "12:10:00.000Z to 2026-01-01T12:11:00.000Z", {1: 1})
+        self.refuses(20 * MINUTE, "12:10:00.000Z to 2026-01-01T12:15:00.000Z", {1: 2, 2: -1})
+
+    def test_replaced_objects(self) -> None:
+        parts = [ChangeObject(f"part{n}", self.story()[n : n + 2]) for n in range(6)]
+        middle = ChangeObject("middle", self.story()[:4], replaces=[one.key for one in parts[:3]])
+        whole = ChangeObject("whole", self.story(), replaces=[middle.key, *(one.key for one in parts[3:])])
+        self.write_changes(*parts, middle, whole)
+        for number in range(len(parts) + 2):
+            self.assertEqual(len(self.listed()), 7)
+            self.assert_at(30 * MINUTE, {1: 2, 2: 3, 9: 1})
+            if number == 0:
+                (self.vault.root / middle.key).write_bytes(b"damaged, and not needed")
+            elif number <= len(parts):
+                (self.vault.root / parts[number - 1].key).unlink()
+
+    def test_objects_that_replace_one_another(self) -> None:
+        one, other = ChangeObject("one", self.story()[:3]), ChangeObject("other", self.story()[3:])
+        one.replaces, other.replaces = [other.key, one.key], [one.key]
+        self.write_changes(one, other)
+        self.assertEqual(len(self.listed()), 7)
+
+    def test_another_version_of_the_vault_key(self) -> None:
+        """Key hashes of changes are always under version 1, those of a backup under the version that it names."""
+        newer = b"n" * 32
+        self.vault.write_vault_key(2, newer)
+        with unittest.mock.patch(f"{__name__}.keyed", lambda name, data: keyed_with(newer, name, data)):
+            made = record_layers([[records(range(6))]], started=at(0), completed=at(5000))
+        made.manifest["name_key_version"] = 2
+        self.vault.write(made)
+        self.write_changes(ChangeObject("c", self.story()))
+        self.assertEqual(self.findings(), [])
+        self.assert_at(25 * MINUTE, {1: 2, 2: -1, 9: 1})
+
+    def test_on_top_of_layers(self) -> None:
+        self.write_backup(BACKUP, 0, [[records(range(8))], [{**gone([6, 7]), **records([1], 5)}], [records([1], 0)]])
+        self.write_changes(ChangeObject("c", [*self.story(), self.change(6, 22 * MINUTE, 200, None, 4)]))
+        self.assert_at(20 * MINUTE, {1: 2, 2: -1})
+        self.assert_at(22 * MINUTE, {1: 2, 2: -1, 6: 4})
+
+    def test_streams_that_appeared(self) -> None:
+        self.write_changes(ChangeObject("c", self.story()), ChangeObject("d", self.story(), stream="new"))
+        done = self.extract_at(25 * MINUTE)
+        self.assertEqual(done.code, 0, done)
+        lines = (self.target / "new.jsonl").read_bytes().splitlines()
+        self.assertEqual(sorted(lines), sorted([value_of(1, 2), value_of(9, 1)]))
+        self.assertEqual(self.extract_at(MINUTE, "--stream", "new").code, 2)
+
+    def test_another_key(self) -> None:
+        self.write_changes(ChangeObject("c", self.story(), key_names=["/other"]))
+        self.refuses(10 * MINUTE, "another key", {})
+
+    def test_flipped_bits(self) -> None:
+        one = ChangeObject("c", self.story())
+        data = one.sealed().seal()
+        for place in range(48, len(data), 3):
+            with self.subTest(place=place):
+                self.vault.put(one.key, data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+                done = self.run_program("changes", "shop")
+                self.assertEqual((done.code, done.err.startswith(one.key)), (3, True), done)
+                done = self.extract_at(40 * MINUTE)
+                self.assertEqual((done.code, os.listdir(self.target)), (3, []), done)
+        self.assertEqual(self.extract_at(40 * MINUTE, "--ignore-gaps").code, 3)
+        self.assertTrue((self.target / "orders.jsonl").exists())
+
+    def assert_change_fault(self, one: ChangeObject, what: str, key: str = "") -> None:
+        key = key or one.key
+        self.vault.put(key, one.sealed().seal())
+        done = self.run_program("changes", "shop")
+        self.assertEqual((done.code, done.err.startswith(key), what in done.err), (3, True, True), done)
+        (self.vault.root / key).unlink()
+
+    def test_faults(self) -> None:
+        one = ChangeObject("c", self.story())
+        start, _, rest = one.key.rpartition("/")[2].partition("-")
+        moved = f"{CHANGE_FOLDER}/{int(start) + 1:015}-{rest}"
+        self.assert_change_fault(one, "other times than its name", moved)
+        self.assert_change_fault(replace(one, resource="other"), "of another resource")
+        ordered = sorted(self.story(), key=lambda change: change.order)
+        self.assert_change_fault(replace(one, changes=ordered[::-1], is_sorted=False), "not in order")
+        twice = [self.change(1, MINUTE, 5, 0, 1), self.change(1, MINUTE, b"05", 0, 1)]
+        self.assert_change_fault(replace(one, changes=twice), "not in order")
+        self.assert_change_fault(replace(one, changes=[self.change(1, 0, b"1x", 0, 1)]), "sequence is not digits")
+        self.assert_change_fault(replace(one, changes=[self.change(1, 0, b"", 0, 1)]), "sequence is not digits")
+        self.assert_change_fault(replace(one, changes=[Change(1, NOON, b"1", b"{", None)]), "is not JSON")
+
+    def test_blocks_of_changes(self) -> None:
+        one = ChangeObject("c", [self.change(1, 0, 1, 0, 1)])
+        plain = one.changes[0].encode()
+        flags = 16 + len(signed(NOON)) + 2
+        for wrong, what in (
+            (plain[:flags] + b"\4" + plain[flags + 1 :], "unknown flags 0x04"),
+            (plain[:-1], "ends too early"),
+            (plain + plain, "its fence says 1"),
+            (plain.replace(b'["1"]', b'["2"]'), "another key hash than its key"),
+            (replace(one.changes[0], id=2).encode(), "with the key hash in its fence"),
+            (replace(one.changes[0], time=NOON + 1).encode(), "of other times than the footer"),
+        ):
+            sealed = one.sealed()
+            sealed.blocks = [(PLAIN, wrong)]
+            self.vault.put(one.key, sealed.seal())
+            done = self.run_program("changes", "shop")
+            self.assertEqual((done.code, done.err.startswith(one.key), what in done.err), (3, True, True), done)
+
+    def test_two_changes_under_one_sequence(self) -> None:
+        self.write_changes(ChangeObject("c", self.story()), ChangeObject("d", [self.change(1, 10 * MINUTE, 10, 0, 5)]))
+        self.assertIn("another change under the sequence", self.run_program("changes", "shop").err)
+
+    def test_damaged_manifests(self) -> None:
+        self.write_changes(ChangeObject("c", self.story()))
+        self.vault.put("manifests/" + "0" * 26, b"older")
+        self.vault.put("manifests/7" + "Z" * 25, b"begun later")
+        self.assert_at(10 * MINUTE, {1: 1})
+        between = BACKUP[:-1] + "Z"
+        self.vault.put(f"manifests/{between}", b"perhaps of the resource")
+        done = self.extract_at(10 * MINUTE)
+        self.assertEqual((done.code, f"manifests/{between}" in done.out), (3, True), done)
 
 
 class SafetyTest(VaultTest):
@@ -999,7 +1864,7 @@ class SafetyTest(VaultTest):
         return done
 
     def test_paths_that_lead_elsewhere(self) -> None:
-        for path in (b"../evil", b"a/../../evil", b"a//evil", b"./evil", b"a/.", b"", b"file/"):
+        for path in (b"../evil", b"a/../../evil", b"a//evil", b"./evil", b"a/.", b"/evil", b"file/"):
             with self.subTest(path=path), tempfile.TemporaryDirectory() as name:
                 self.target = self.folder / "out"
                 self.refuse(Entry(path), Entry(b"good"))

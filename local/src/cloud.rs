@@ -21,7 +21,7 @@ use holdfast_workflow::events::{
     BackupInput, Caught, Execution, FailEvent, RestoreRequest, VerifyAnswer, VerifyEvent,
 };
 use holdfast_workflow::undo::{self, UndoRequest};
-use holdfast_workflow::{Services, WorkLimits, fail, handler, restore, verify};
+use holdfast_workflow::{Services, WorkLimits, capture, fail, handler, restore, verify};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -166,7 +166,31 @@ impl Cloud {
         // What is wrong with the request is told before a job is made of it.
         self.check_resource(&self.services.jobs.resource(resource).await?)?;
         let input = BackupInput { resource: resource.to_owned(), backup_type };
-        self.run(&self.backup, id, handler::encode(&input)?).await
+        let captured = self.capture_if_asked(resource).await?;
+        let job = self.run(&self.backup, id, handler::encode(&input)?).await?;
+        if captured {
+            self.capture_if_asked(resource).await?;
+            capture::check(&self.services, &job.id).await?;
+            return self.services.jobs.job(&job.id).await;
+        }
+        Ok(job)
+    }
+
+    /// Captures the changes of a resource, if its policy asks for that and its table is an embedded one. False if not.
+    ///
+    /// # Errors
+    /// As [`Cloud::capture`].
+    pub async fn capture_if_asked(&self, resource: &str) -> Result<bool> {
+        let document: Resource = handler::decode(self.services.jobs.resource(resource).await?)?;
+        let embedded = matches!(
+            &document.source,
+            SourceSpec::Dynamodb { endpoint: Some(endpoint), .. } if endpoint == "embedded"
+        );
+        if !document.policy.capture || !embedded {
+            return Ok(false);
+        }
+        self.capture(resource).await?;
+        Ok(true)
     }
 
     /// Restores under an id of [`Cloud::new_id`], and returns the job as it ended.

@@ -58,6 +58,8 @@ pub async fn back_up(cloud: &Cloud, name: &str) -> String {
 #[must_use]
 pub fn whole(backup: &str, target: TargetSpec) -> RestoreRequest {
     RestoreRequest {
+        resource: None,
+        at: None,
         backup: backup.to_owned(),
         target,
         on_conflict: OnConflict::Fail,

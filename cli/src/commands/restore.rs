@@ -13,6 +13,7 @@ use holdfast_vault::format::manifest::StreamManifest;
 use holdfast_vault::model::{StreamKind, Warning};
 use holdfast_workflow::events::{RestoreRequest, Selection};
 use holdfast_workflow::restore;
+use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::{self, Write as _};
 
@@ -26,12 +27,16 @@ use std::fmt::{self, Write as _};
     "holdfast restore latest:site --to files:out --path 'img/**' --path index.html",
     "holdfast restore latest:orders --to dynamodb:orders-restored --region eu-central-1",
     "holdfast restore latest:orders --to jsonl:out --key 10042",
+    "holdfast restore orders --at 2026-11-21T14:01:00Z --to dynamodb:orders-before",
     "holdfast restore 01K8Z6T3W4Q5R6S7T8V9W0X1Y2 --to s3://shop-restored/img/ --dry-run",
 ))]
 pub(crate) struct Args {
-    /// The backup's id, or latest:RESOURCE
+    /// The backup's id, or latest:RESOURCE; with --at the resource's name
     #[arg(value_name = "ID")]
     id: String,
+    /// As the resource was at this time: the newest backup at or before it, and the changes captured since
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
     /// Where to: a directory, a table or a bucket
     #[arg(
         long,
@@ -89,22 +94,35 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let cloud = global.open().await?;
     let selection =
         Selection { streams: args.streams.clone(), keys: args.keys.clone(), paths: args.paths.clone() };
-    let request = RestoreRequest {
-        backup: backup_id(&cloud, &args.id).await?,
-        target,
-        on_conflict: args.on_conflict.into(),
-        selection,
+    let (backup, resource, at) = match &args.at {
+        None => (backup_id(&cloud, &args.id).await?, None, None),
+        Some(text) => {
+            let resource = args.id.strip_prefix("latest:").unwrap_or(&args.id);
+            cloud.capture_if_asked(resource).await?;
+            (String::new(), Some(resource.to_owned()), Some(point(text)?))
+        }
     };
+    let on_conflict = args.on_conflict.into();
+    let request = RestoreRequest { backup, resource, at, target, on_conflict, selection };
     let id = cloud.new_id();
     if args.dry_run {
         let streams = restore::dry_run(cloud.services(), &id, &request).await?;
         return Outcome::new(&Planned::new(&request, &streams), global.json, Exit::Done);
     }
     let work = Box::pin(cloud.run_restore(&id, &request));
-    let job = attend(global, &cloud, &id, &format!("restoring {}", request.backup), work).await?;
+    let job = attend(global, &cloud, &id, &format!("restoring {}", args.id), work).await?;
     let restored = Restored::new(&job, &request, cloud.vault_reads())?;
     let missed = restored.warnings.iter().any(|warning| warning.code == "KeyNotFound");
     Outcome::new(&restored, global.json, Exit::differences(missed))
+}
+
+/// The time that `--at` names.
+fn point(text: &str) -> Result<Timestamp> {
+    text.parse().map_err(|e| {
+        Error::new(Code::InvalidInput, format!("--at {text:?} is no time: {e}"))
+            .object("--at")
+            .hint("write it as 2026-11-21T14:01:00Z")
+    })
 }
 
 /// The target, with its directory meant from here: the backup may be restored by another process, elsewhere.

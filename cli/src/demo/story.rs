@@ -267,6 +267,8 @@ impl Story<'_> {
         for one in resources {
             let start = Instant::now();
             let request = RestoreRequest {
+                resource: None,
+                at: None,
                 backup: one.backup.clone(),
                 target: one.target.clone(),
                 on_conflict: OnConflict::Fail,

@@ -34,6 +34,8 @@ pub use filter::{RecordFilter, key_text};
 pub use keys::KeyFinder;
 pub use live::{Live, Revert, Reverted, open_live};
 pub use open::{open_source, open_target};
-pub use source::{Cursor, Flow, RangeSink, RecordSink, Sizing, Source, SourceRange, TreeSink, Want};
+pub use source::{
+    Cursor, Flow, PathBounds, RangeSink, RecordSink, Sizing, Source, SourceRange, TreeSink, Want,
+};
 pub use spec::{Limits, SourceSpec, TargetSpec};
 pub use target::{Content, OnConflict, Position, RestoreOrder, Target, Written};

@@ -18,6 +18,18 @@ pub struct SourceRange(pub serde_json::Value);
 #[serde(transparent)]
 pub struct Cursor(pub serde_json::Value);
 
+/// The paths of a tree that a range answers for: what an earlier backup holds there and the range does not is gone.
+///
+/// The bounds of one cut cover every path once. A later part of a large file answers for none: the first part answers
+/// for the file's path.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PathBounds {
+    /// Only paths behind this one.
+    pub after: Option<Vec<u8>>,
+    /// Only paths up to and with this one.
+    pub until: Option<Vec<u8>>,
+}
+
 /// How large the ranges should be into which a stream is cut.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizing {
@@ -96,6 +108,11 @@ pub trait TreeSink: Send {
 
     /// Something the operator should see.
     fn warn(&mut self, warning: Warning);
+
+    /// Whether most entries are likely known: then a source does better not to read their content ahead.
+    fn knows_most(&self) -> bool {
+        false
+    }
 }
 
 /// A resource that can be read.
@@ -108,7 +125,8 @@ pub trait Source: Send + Sync {
     async fn streams(&self) -> Result<Vec<StreamInfo>>;
 
     /// Cuts a stream into ranges that together hold all of it, each record or entry once. Memory stays bounded
-    /// however large the stream. A stream that holds nothing may have no range.
+    /// however large the stream. A stream of records that holds nothing may have no range; of a tree the ranges cover
+    /// every path there may be ([`Source::bounds`]).
     ///
     /// # Errors
     /// As [`Source::streams`], or what the sink gives.
@@ -140,6 +158,19 @@ pub trait Source: Send + Sync {
         _out: &mut dyn TreeSink,
     ) -> Result<Option<Cursor>> {
         Err(Error::new(Code::Internal, format!("stream {} does not hold files", stream.name)))
+    }
+
+    /// Which paths a range of a tree answers for; from a cursor on, those behind it. `None` if the source does not tell.
+    ///
+    /// # Errors
+    /// `Internal` if the range or the cursor is not the source's.
+    fn bounds(
+        &self,
+        _stream: &StreamInfo,
+        _range: &SourceRange,
+        _from: Option<&Cursor>,
+    ) -> Result<Option<PathBounds>> {
+        Ok(None)
     }
 
     /// Where a record of a range stands, as an operator finds it: file and line. `origin` is the record's own.

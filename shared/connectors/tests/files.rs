@@ -190,6 +190,45 @@ proptest! {
             assert_eq!(look(&back), look(&root));
         });
     }
+
+    #[test]
+    fn the_bounds_of_a_cut_cover_every_path_once(things in some_tree(), bytes in 1_u64..5000, entries in 1_u64..9, seed in 1_u64..) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path().join("root");
+            plant(&root, &things);
+            let source = FilesSource::new(&root);
+            let stream = source.streams().await.unwrap().remove(0);
+            let ranges = cut(&source, bytes, entries).await.unwrap();
+            let mut last: Option<Option<Vec<u8>>> = Some(None);
+            for range in &ranges {
+                let whole = source.bounds(&stream, range, None).unwrap().unwrap();
+                if whole.after.is_some() && whole.after == whole.until {
+                    continue; // A later part of a file.
+                }
+                assert_eq!(Some(&whole.after), last.as_ref(), "neither gap nor overlap");
+                assert!(whole.until.is_none() || whole.after < whole.until);
+                let mut from = None;
+                let mut begin = whole.after.clone();
+                loop {
+                    let mut part = Memory { whim: Some(Whim(seed)), ..Memory::default() };
+                    from = source.read_tree(&stream, range, from.as_ref(), &mut part).await.unwrap();
+                    for path in part.entries.keys() {
+                        assert!(begin.as_ref().is_none_or(|after| path > after));
+                        assert!(whole.until.as_ref().is_none_or(|until| path <= until));
+                    }
+                    let Some(cursor) = &from else { break };
+                    let rest = source.bounds(&stream, range, Some(cursor)).unwrap().unwrap();
+                    assert_eq!(rest.after.as_ref(), part.entries.keys().next_back());
+                    assert_eq!(rest.until, whole.until);
+                    begin = rest.after;
+                }
+                last = whole.until.map(Some);
+            }
+            assert_eq!(last, None, "the last range has no end");
+        });
+    }
 }
 
 #[tokio::test]
@@ -217,9 +256,14 @@ async fn a_large_file_is_read_in_parts() {
 }
 
 #[tokio::test]
-async fn an_empty_directory_has_no_range() {
+async fn an_empty_directory_has_a_range_that_holds_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(cut(&FilesSource::new(dir.path()), 10, 10).await.unwrap().is_empty());
+    let source = FilesSource::new(dir.path());
+    let ranges = cut(&source, 10, 10).await.unwrap();
+    assert_eq!(ranges.len(), 1);
+    let mut all = Memory::default();
+    read(&source, &ranges, &mut all).await.unwrap();
+    assert!(all.entries.is_empty());
 }
 
 #[tokio::test]

@@ -92,6 +92,21 @@ async fn content(client: &Client, key: &str) -> Option<Vec<u8>> {
     Some(answer.body.collect().await.unwrap().to_vec())
 }
 
+/// The bounds of a cut cover every path once.
+async fn covered(source: &S3Source) {
+    let mut ranges = Ranges::default();
+    source.cut(&stream(), &SIZING, &mut ranges).await.unwrap();
+    let mut last = Some(None);
+    for range in &ranges.0 {
+        let bounds = source.bounds(&stream(), range, None).unwrap().unwrap();
+        if bounds.after.is_none() || bounds.after != bounds.until {
+            assert_eq!(Some(bounds.after), last);
+            last = bounds.until.map(Some);
+        }
+    }
+    assert_eq!(last, None);
+}
+
 #[tokio::test]
 async fn small_objects_come_in_order_with_all_that_belongs_to_them() {
     let Server { client, directory: _kept, .. } = server().await;
@@ -147,6 +162,9 @@ async fn large_objects_come_in_parts_of_one_version() {
     let source = S3Source::new(client.clone(), "shop", "");
     let (ranges, _) = read(&source, &mut tree).await;
     assert_eq!(ranges, 7);
+    covered(&source).await;
+    covered(&S3Source::new(client.clone(), "shop", "l")).await;
+    covered(&S3Source::new(client.clone(), "shop", "none/")).await;
     assert_eq!(tree.paths().iter().filter(|path| *path == "large").count(), 5);
     assert!(tree.content("large") == large);
     assert!(tree.content("medium") == large[..3 << 20]);

@@ -5,6 +5,7 @@
 //! key and sequence, when it is read. The row of job state that says how far the capture is follows the object.
 
 mod batch;
+mod check;
 mod events;
 pub mod log;
 mod progress;
@@ -12,6 +13,7 @@ mod rollup;
 mod rows;
 
 pub use batch::gap;
+pub use check::check;
 pub use events::{CaptureAnswer, CaptureEvent, ItemFailure, Refusal, Tail};
 pub use progress::label_time;
 pub use rollup::{GATHERED, rollup};

@@ -195,8 +195,15 @@ pub enum RestoreInput {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreRequest {
-    /// The backup's id.
+    /// The backup's id; left out where a resource and a time are given.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub backup: String,
+    /// The resource of which a time is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// The time: the newest backup at or before it, and the changes captured since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// The target.
     pub target: TargetSpec,
     /// What to do where the target already holds another value.

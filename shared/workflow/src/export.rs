@@ -3,6 +3,7 @@
 mod records;
 pub mod seen;
 mod staged;
+pub mod tree_delta;
 
 pub(crate) use records::Bitmap;
 pub(crate) use staged::StagedObjects;
@@ -29,6 +30,7 @@ use records::{Against, RecordExport};
 use seen::Seen;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tree_delta::{TreeBase, TreeDelta, TreeStep};
 
 /// What a step exported, waiting to be admitted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -214,8 +216,8 @@ impl Reading<'_> {
         };
         let writer = RecordsWriter::with(keys, options)?;
         let against = self.against().await?;
-        // What is sorted for a join, or merged into a new base, is not what the vault is to hold.
-        out.kept = self.plan.way == Way::Sorted || self.plan.compact;
+        // What is to be joined is gathered into few runs before the vault gets it.
+        out.kept = self.plan.way != Way::Whole;
         let mut sink = RecordExport::new(writer, out, self.services.limits.step_bytes, against);
         let read = self.source.read_records(self.stream, self.range, self.from, &mut sink).await;
         let ended = match read {
@@ -267,6 +269,9 @@ impl Reading<'_> {
     }
 
     async fn tree(&self, out: &mut StagedObjects<'_>) -> Result<StagedStep> {
+        if let (Way::Joined, Some(base)) = (self.plan.way, &self.base) {
+            return self.tree_delta(base, out).await;
+        }
         let keys = self.services.vault.keys();
         let writer = TreeWriter::new(keys, self.codec, self.first, self.services.limits.trees)?;
         let budget = self.services.limits.step_bytes;
@@ -277,6 +282,29 @@ impl Reading<'_> {
         sink.store().await?;
         let (next_sequence, totals, warnings) = (sink.writer.next_sequence(), sink.totals, sink.warnings);
         Ok(out.exported(cursor, next_sequence, totals, warnings, None))
+    }
+}
+
+impl Reading<'_> {
+    async fn tree_delta(&self, base: &Arc<Manifest>, out: &mut StagedObjects<'_>) -> Result<StagedStep> {
+        let bounds = self.source.bounds(self.stream, self.range, self.from)?.ok_or_else(|| {
+            Error::new(Code::Internal, format!("stream {} has ranges without bounds", self.stream.name))
+        })?;
+        let of = TreeBase {
+            vault: &self.services.vault,
+            base,
+            stream: base_stream(base, &self.stream.name)?,
+            bounds,
+            compact: self.plan.compact,
+            first: self.first,
+            codec: self.codec,
+            limits: self.services.limits.trees,
+            step_bytes: self.services.limits.step_bytes,
+        };
+        let mut sink = TreeDelta::new(of, out)?;
+        let cursor = self.source.read_tree(self.stream, self.range, self.from, &mut sink).await?;
+        let TreeStep { next_sequence, totals, seen, warnings } = sink.finish_step(cursor.is_none()).await?;
+        Ok(out.exported(cursor, next_sequence, totals, warnings, Some(seen)))
     }
 }
 

@@ -24,6 +24,7 @@ use holdfast_vault::storage::ByteRange;
 use holdfast_vault::write::RecordsWriter;
 use holdfast_vault::write::records::RunsOptions;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What a task of the second round does.
@@ -41,8 +42,13 @@ pub struct JoinOrder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Join {
-    /// Finds the records that are gone: those of the base that no task saw.
-    Close,
+    /// Gathers one shard of what the tasks found, and finds the records that are gone: those that no task saw.
+    Close {
+        /// The shard's number.
+        shard: u64,
+        /// Of how many.
+        of: u64,
+    },
     /// Joins one shard of what was sorted with the base's state table.
     Shuffle {
         /// The shard's number.
@@ -81,9 +87,11 @@ pub async fn plan(services: &Services, event: &JoinEvent) -> Result<Joins> {
     }
     let base = services.vault.manifest(base).await?;
     let from = detail.joins_from.unwrap_or(detail.tasks);
+    let kept = kept_bytes(services, &job.id).await?;
     let mut tasks = Vec::new();
     for (stream, info) in (0_u32..).zip(&detail.streams) {
-        for join in joins(services, detail.stream_plan(stream), &base, info)? {
+        let kept = kept.get(&info.name).copied().unwrap_or(0);
+        for join in joins(services, detail.stream_plan(stream), &base, info, kept)? {
             let order = JoinOrder { plan: detail.plan.clone(), stream, join };
             let number = from + u32::try_from(tasks.len()).unwrap_or(u32::MAX);
             tasks.push(Task::new(&job.id, number, &info.name, value(&order)?));
@@ -105,19 +113,44 @@ pub async fn plan(services: &Services, event: &JoinEvent) -> Result<Joins> {
     Ok(answer(true))
 }
 
+/// Bytes that the tasks of each stream kept in staging.
+async fn kept_bytes(services: &Services, job: &str) -> Result<HashMap<String, u64>> {
+    let mut streams = HashMap::new();
+    for task in services.jobs.tasks(job).all().await? {
+        streams.insert(task.task, task.stream);
+    }
+    let mut bytes = HashMap::new();
+    for row in services.jobs.pack_rows(job).all().await? {
+        if let (Some(stream), Registered::Kept { kept }) = (streams.get(&row.task), registered(&row)?) {
+            *bytes.entry(stream.clone()).or_insert(0) += kept.size;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Records compress to about a quarter.
+const EXPANDS: u64 = 4;
+
 /// The joins of one stream.
-fn joins(services: &Services, plan: StreamPlan, base: &Manifest, info: &StreamInfo) -> Result<Vec<Join>> {
+fn joins(
+    services: &Services,
+    plan: StreamPlan,
+    base: &Manifest,
+    info: &StreamInfo,
+    kept: u64,
+) -> Result<Vec<Join>> {
     if plan.way == Way::Whole || matches!(info.shape, holdfast_vault::model::StreamKind::Tree) {
         return Ok(Vec::new());
     }
     let stream = base_stream(base, &info.name)?;
     let of = match (plan.way, plan.compact) {
-        (Way::Joined, false) => return Ok(vec![Join::Close]),
+        (Way::Joined, false) => Shard::count(kept.saturating_mul(EXPANDS), services.limits.range_bytes),
         (Way::Joined, true) => Shard::count(stream.bytes, services.limits.range_bytes),
         _ => Shard::count(stream.records.max(1), services.limits.shard_rows),
     };
-    let join = |shard| match plan.way {
-        Way::Joined => Join::Compact { shard, of },
+    let join = |shard| match (plan.way, plan.compact) {
+        (Way::Joined, false) => Join::Close { shard, of },
+        (Way::Joined, true) => Join::Compact { shard, of },
         _ => Join::Shuffle { shard, of },
     };
     Ok((0..of).map(join).collect())
@@ -153,18 +186,29 @@ pub(crate) async fn step(
             limits: services.limits.runs,
         },
     )?;
-    match order.join {
-        Join::Close => close::close(&joining, &mut writer, out).await?,
-        Join::Shuffle { shard, of } => {
-            shuffle::shuffle(&joining, Shard::new(shard, of), &mut writer, out).await?;
-        }
-        Join::Compact { shard, of } => {
-            compact::compact(&joining, Shard::new(shard, of), &mut writer, out).await?;
-        }
+    if let Err(error) = work(&joining, order.join, &mut writer, out).await {
+        return Err(if writer.duplicate().is_some() { joining.twice() } else { error });
     }
-    writer.finish()?;
     store(&mut writer, out).await?;
     Ok(out.staged_step(None, writer.next_sequence()))
+}
+
+async fn work(
+    joining: &Joining<'_>,
+    join: Join,
+    writer: &mut RecordsWriter,
+    out: &mut StagedObjects<'_>,
+) -> Result<()> {
+    match join {
+        Join::Close { shard, of } => close::close(joining, Shard::new(shard, of), writer, out).await?,
+        Join::Shuffle { shard, of } => {
+            shuffle::shuffle(joining, Shard::new(shard, of), writer, out).await?;
+        }
+        Join::Compact { shard, of } => {
+            compact::compact(joining, Shard::new(shard, of), writer, out).await?;
+        }
+    }
+    writer.finish()
 }
 
 async fn store(writer: &mut RecordsWriter, out: &mut StagedObjects<'_>) -> Result<()> {
@@ -192,7 +236,7 @@ impl Joining<'_> {
     /// What the export tasks of the stream left behind.
     async fn left(&self) -> Result<Vec<Registered>> {
         let mut left = Vec::new();
-        let mut streams = std::collections::HashMap::new();
+        let mut streams = HashMap::new();
         for task in self.services.jobs.tasks(self.job).all().await? {
             streams.insert(task.task, task.stream);
         }

@@ -1,6 +1,8 @@
 //! Restores a backup, or some of it, into a target: plan, parts, finish.
 
+mod at;
 mod layered;
+mod layered_tree;
 mod part;
 mod select;
 
@@ -55,6 +57,9 @@ struct PartOrder {
     /// Of a stream of several layers: the shards of the key hash; segments then do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shards: Option<layered::Shards>,
+    /// Of a tree of several layers: the paths; segments then do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paths: Option<layered_tree::Paths>,
 }
 
 /// Carries out one step of a restore.
@@ -74,16 +79,13 @@ pub async fn restore(services: &Services, event: &RestoreEvent) -> Result<Value>
 /// # Errors
 /// `JobUnknown` if there is no such backup, `InvalidInput` if the selection does not fit it, or what state gives.
 pub async fn request(services: &Services, id: &str, request: &RestoreRequest) -> Result<Job> {
+    let (request, warnings) = at::resolve(services, request).await?;
     let manifest = backup(services, &request.backup).await?;
     select::check(&manifest, &request.selection)?;
-    let detail = RestoreDetail {
-        request: request.clone(),
-        order: None,
-        plan: String::new(),
-        tasks: 0,
-        written: Written::default(),
-    };
-    let job = Job::new(id, JobKind::Restore, &manifest.resource, services.clock.now(), value(&detail)?);
+    let detail =
+        RestoreDetail { request, order: None, plan: String::new(), tasks: 0, written: Written::default() };
+    let mut job = Job::new(id, JobKind::Restore, &manifest.resource, services.clock.now(), value(&detail)?);
+    job.warnings = warnings;
     services.jobs.create_job(&job).await
 }
 
@@ -92,10 +94,11 @@ pub async fn request(services: &Services, id: &str, request: &RestoreRequest) ->
 /// # Errors
 /// As [`request`], and `Target*`.
 pub async fn dry_run(services: &Services, id: &str, request: &RestoreRequest) -> Result<Vec<StreamManifest>> {
+    let (request, _) = at::resolve(services, request).await?;
     let manifest = backup(services, &request.backup).await?;
     let streams = select::check(&manifest, &request.selection)?;
-    let order = order(id, request, &streams);
-    target(services, request, &order).await?.check(&order).await?;
+    let order = order(id, &request, &streams);
+    target(services, &request, &order).await?.check(&order).await?;
     Ok(streams.into_iter().cloned().collect())
 }
 
@@ -151,7 +154,7 @@ async fn plan(services: &Services, input: &RestoreInput, execution: &Execution) 
     // Kept before anything is made, so that whatever is made can be removed.
     detail.order = Some(order.clone());
     detail.plan = hex::encode(holdfast_vault::crypto::random::<8>()?);
-    let tasks = tasks(services, &id, &detail, &streams)?;
+    let tasks = tasks(services, &id, &detail, &manifest, &streams).await?;
     detail.tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
     services
         .jobs
@@ -169,17 +172,30 @@ async fn plan(services: &Services, input: &RestoreInput, execution: &Execution) 
 
 /// Cuts streams into tasks of consecutive segments. All parts of one file are in one task; a selection of records or
 /// paths is one task a stream, since what it writes cannot be counted before.
-fn tasks(
+async fn tasks(
     services: &Services,
     job: &str,
     detail: &RestoreDetail,
+    manifest: &Manifest,
     streams: &[&StreamManifest],
 ) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     for stream in streams {
-        if layered::is_layered(stream) && !detail.request.selection.is_partial() {
-            let target = &detail.request.target;
-            layered::tasks(job, &detail.plan, &services.limits, target, stream, &mut tasks)?;
+        let changes = match detail.request.at {
+            Some(at) => at::Changes::until(services, manifest, stream, at)?,
+            None => None,
+        };
+        if (layered::is_layered(stream) || changes.is_some()) && !detail.request.selection.is_partial() {
+            let least = match &changes {
+                Some(changes) => changes.shards().await?,
+                None => 1,
+            };
+            layered::tasks(job, detail, &services.limits, least, stream, &mut tasks)?;
+            continue;
+        }
+        if layered_tree::is_layered(stream) {
+            let whole = detail.request.selection.is_partial();
+            layered_tree::tasks(job, &detail.plan, services.limits.range_bytes, whole, stream, &mut tasks)?;
             continue;
         }
         let segments: Vec<&SegmentRef> = stream.layers.iter().flat_map(|layer| &layer.segments).collect();
@@ -202,6 +218,7 @@ fn tasks(
                     bytes_before: at.bytes,
                     records_before: at.records,
                     shards: None,
+                    paths: None,
                 };
                 first = order.end;
                 let number = u32::try_from(tasks.len()).unwrap_or(u32::MAX);

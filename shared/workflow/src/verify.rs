@@ -9,8 +9,8 @@ use holdfast_connectors::KeyFinder;
 use holdfast_vault::error::{Class, Code, Error, Result};
 use holdfast_vault::format::manifest::{Manifest, StreamManifest, manifest_key};
 use holdfast_vault::model::StreamKind;
-use holdfast_vault::read::RecordKeys;
 use holdfast_vault::read::verify::{self, Depth, Finding, Findings};
+use holdfast_vault::read::{RecordKeys, tree_layers};
 use holdfast_vault::storage::ByteRange;
 use std::fmt;
 use std::str::FromStr;
@@ -121,17 +121,10 @@ pub async fn verify(services: &Services, event: &VerifyEvent) -> Result<VerifyAn
     Ok(answer)
 }
 
-/// Whether the layers of each record stream merge to what the manifest says of it.
+/// Whether the layers of each stream merge to what the manifest says of it.
 async fn merged(services: &Services, manifest: &Arc<Manifest>, findings: &mut Findings) -> Result<()> {
-    let layered = |stream: &&StreamManifest| {
-        stream.layers.len() > 1 && matches!(stream.info.shape, StreamKind::Records { .. })
-    };
-    for stream in manifest.streams.iter().filter(layered) {
-        let finder = KeyFinder::new(&stream.info)?;
-        let key_of = |value: &[u8]| finder.key(value);
-        let hasher = services.vault.keys().key_hasher(manifest.name_key_version)?;
-        let keys = RecordKeys::new(hasher, &key_of);
-        match holdfast_vault::read::merged::check(&services.vault, manifest, stream, &keys).await {
+    for stream in manifest.streams.iter().filter(|stream| stream.layers.len() > 1) {
+        match merges(services, manifest, stream).await {
             Err(error) if error.code.class() == Class::Damage => {
                 findings.data_integrity = false;
                 findings.errors.push(Finding {
@@ -144,6 +137,17 @@ async fn merged(services: &Services, manifest: &Arc<Manifest>, findings: &mut Fi
         }
     }
     Ok(())
+}
+
+async fn merges(services: &Services, manifest: &Arc<Manifest>, stream: &StreamManifest) -> Result<()> {
+    if stream.info.shape == StreamKind::Tree {
+        return tree_layers::check(&services.vault, manifest, stream).await;
+    }
+    let finder = KeyFinder::new(&stream.info)?;
+    let key_of = |value: &[u8]| finder.key(value);
+    let hasher = services.vault.keys().key_hasher(manifest.name_key_version)?;
+    let keys = RecordKeys::new(hasher, &key_of);
+    holdfast_vault::read::merged::check(&services.vault, manifest, stream, &keys).await
 }
 
 fn parallelism() -> usize {

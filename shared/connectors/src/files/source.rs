@@ -2,7 +2,7 @@
 
 use super::walk::{Found, Span, Walk};
 use crate::local_fs::{Stamp, mode_of, printable, shown, source_error};
-use crate::source::{Cursor, Flow, RangeSink, Sizing, Source, SourceRange, TreeSink, Want};
+use crate::source::{Cursor, Flow, PathBounds, RangeSink, Sizing, Source, SourceRange, TreeSink, Want};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -48,6 +48,9 @@ enum FilesRange {
 #[serde(deny_unknown_fields)]
 struct FilePart {
     path: String,
+    /// Behind which path the ranges before the file end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
     offset: u64,
     length: u64,
     mode: u32,
@@ -112,10 +115,11 @@ impl Source for FilesSource {
             let stamp = Stamp::of(&stat);
             if is_file && stamp.size > limit {
                 if entries > 0 {
-                    out.range(to_json(&FilesRange::Span { after, until: Some(STANDARD.encode(&last)) })?)
-                        .await?;
+                    let until = STANDARD.encode(&last);
+                    out.range(to_json(&FilesRange::Span { after, until: Some(until.clone()) })?).await?;
+                    after = Some(until);
                 }
-                cut_file(walk.path(), &stat, limit, out).await?;
+                cut_file(walk.path(), after.as_ref(), &stat, limit, out).await?;
                 (bytes, entries, after) = (0, 0, Some(STANDARD.encode(walk.path())));
                 continue;
             }
@@ -129,10 +133,31 @@ impl Source for FilesSource {
                 (bytes, entries, after) = (0, 0, Some(until));
             }
         }
-        if entries > 0 {
-            out.range(to_json(&FilesRange::Span { after, until: None })?).await?;
+        // Even where nothing stands there now: an earlier backup may know of something.
+        out.range(to_json(&FilesRange::Span { after, until: None })?).await
+    }
+
+    fn bounds(
+        &self,
+        _stream: &StreamInfo,
+        range: &SourceRange,
+        from: Option<&Cursor>,
+    ) -> Result<Option<PathBounds>> {
+        let decoded = |path: Option<String>| path.map(|path| decode(&path)).transpose();
+        let mut bounds = match from_json(&range.0)? {
+            FilesRange::Span { after, until } => {
+                PathBounds { after: decoded(after)?, until: decoded(until)? }
+            }
+            FilesRange::Part(part) => {
+                let path = decode(&part.path)?;
+                let after = if part.offset == 0 { decoded(part.after)? } else { Some(path.clone()) };
+                PathBounds { after, until: Some(path) }
+            }
+        };
+        if let Some(cursor) = from {
+            bounds.after = Some(decode(&from_json::<FilesCursor>(&cursor.0)?.after)?);
         }
-        Ok(())
+        Ok(Some(bounds))
     }
 
     async fn read_tree(
@@ -168,14 +193,21 @@ impl Source for FilesSource {
     }
 }
 
-async fn cut_file(path: &[u8], stat: &Stat, limit: u64, out: &mut dyn RangeSink) -> Result<()> {
+async fn cut_file(
+    path: &[u8],
+    after: Option<&String>,
+    stat: &Stat,
+    limit: u64,
+    out: &mut dyn RangeSink,
+) -> Result<()> {
     let stamp = Stamp::of(stat);
     let parts = stamp.size.div_ceil(limit);
     let step = stamp.size.div_ceil(parts);
     let mut offset = 0;
     while offset < stamp.size {
         let length = step.min(stamp.size - offset);
-        let part = FilePart { path: STANDARD.encode(path), offset, length, mode: mode_of(stat), stamp };
+        let (path, after) = (STANDARD.encode(path), after.cloned());
+        let part = FilePart { path, after, offset, length, mode: mode_of(stat), stamp };
         out.range(to_json(&FilesRange::Part(part))?).await?;
         offset += length;
     }

@@ -7,6 +7,7 @@ use aws_sdk_s3::types::StorageClass;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_vault::model::{EntryKind, EntryMeta, Mtime};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
@@ -14,13 +15,15 @@ const META: &str = "meta:";
 const TAG: &str = "tag:";
 
 /// An object without its content.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Head {
     /// Bytes of the whole object.
     pub size: u64,
     pub etag: Option<String>,
     pub has_tags: bool,
-    mtime: Option<Mtime>,
+    /// Seconds and nanoseconds.
+    mtime: Option<(i64, u32)>,
     attributes: BTreeMap<String, String>,
 }
 
@@ -50,9 +53,7 @@ macro_rules! head {
             size: $size,
             etag: output.e_tag().map(str::to_owned),
             has_tags: output.tag_count().is_some_and(|count| count > 0),
-            mtime: output
-                .last_modified()
-                .map(|time| Mtime { seconds: time.secs(), nanos: time.subsec_nanos() }),
+            mtime: output.last_modified().map(|time| (time.secs(), time.subsec_nanos())),
             attributes,
         }
     }};
@@ -73,13 +74,18 @@ impl Head {
         self.attributes.extend(tags.into_iter().map(|(name, value)| (format!("{TAG}{name}"), value)));
     }
 
+    /// Whether it has tags that could not be read.
+    pub(super) fn lacks_tags(&self) -> bool {
+        self.has_tags && !self.attributes.keys().any(|name| name.starts_with(TAG))
+    }
+
     pub(super) fn into_entry(self, path: &str) -> EntryMeta {
         let mut entry = EntryMeta {
             path: path.as_bytes().to_vec(),
             kind: EntryKind::File,
             size: self.size,
             mode: None,
-            mtime: self.mtime,
+            mtime: self.mtime.map(|(seconds, nanos)| Mtime { seconds, nanos }),
             attributes: self.attributes,
         };
         recall(&mut entry);

@@ -1,7 +1,7 @@
 //! Reads objects into a sink.
 
 use super::object::Head;
-use super::source::{Listed, skipped};
+use super::source::{Listed, ObjectPart, skipped};
 use crate::aws::{Subject, Tell, not_offered};
 use crate::source::{Flow, TreeSink, Want};
 use aws_sdk_s3::Client;
@@ -63,7 +63,7 @@ enum Poured {
 }
 
 impl Bucket {
-    fn path<'a>(&self, key: &'a str) -> &'a str {
+    pub(super) fn path<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(&self.prefix).unwrap_or(key)
     }
 
@@ -102,7 +102,7 @@ impl Bucket {
         }
     }
 
-    async fn tagged(&self, key: &str, mut head: Head) -> Result<Head> {
+    pub(super) async fn tagged(&self, key: &str, mut head: Head) -> Result<Head> {
         if head.has_tags {
             match self.client.get_object_tagging().bucket(&self.name).key(key).send().await {
                 Ok(answer) => head.add_tags(answer.tag_set.into_iter().map(|tag| (tag.key, tag.value))),
@@ -120,7 +120,7 @@ impl Bucket {
     /// Reads as much of an object as can be held until its turn comes.
     pub(super) async fn fetch(&self, object: Listed, known: &AtomicBool) -> Result<(String, Fetched)> {
         let Listed { key, size, .. } = object;
-        if size > SMALL || self.path(&key).is_empty() {
+        if self.path(&key).is_empty() {
             return Ok((key, Fetched::Later));
         }
         if known.load(Ordering::Relaxed) {
@@ -129,6 +129,9 @@ impl Bucket {
                 None => Fetched::Vanished,
             };
             return Ok((key, fetched));
+        }
+        if size > SMALL {
+            return Ok((key, Fetched::Later));
         }
         let fetched = match self.get(&key, None, None).await? {
             Got::Answer(answer) => {
@@ -186,7 +189,7 @@ impl Bucket {
     async fn begin(&self, key: &str, head: Head, known: &AtomicBool, out: &mut dyn TreeSink) -> Result<Want> {
         let part = Part { offset: 0, length: head.size };
         let want = out.begin(head.into_entry(self.path(key)), part).await?;
-        known.store(want == Want::Nothing, Ordering::Relaxed);
+        known.store(want == Want::Nothing || out.knows_most(), Ordering::Relaxed);
         Ok(want)
     }
 
@@ -228,33 +231,41 @@ impl Bucket {
             .hint("back it up when it is quiet"))
     }
 
-    /// Reads some bytes of a large object; all of its ranges must be of the version that was listed.
-    pub(super) async fn read_part(
+    /// Reads some bytes of a large object, if they are wanted; they must be of the version that was cut.
+    pub(super) async fn read_part(&self, object: ObjectPart, out: &mut dyn TreeSink) -> Result<()> {
+        let ObjectPart { key, head, offset, length, .. } = object;
+        if head.lacks_tags() {
+            self.tags.denied.store(true, Ordering::Relaxed);
+        }
+        self.warn_of_tags(out);
+        let (etag, size) = (head.etag.clone(), head.size);
+        let want = out.begin(head.into_entry(self.path(&key)), Part { offset, length }).await?;
+        if want == Want::Content
+            && !self.pour_part(&key, etag.as_deref(), size, (offset, offset + length), out).await?
+        {
+            out.abandon();
+            return Err(self
+                .object_fault(&key, Code::SourceChanged, "changed since it was listed")
+                .hint("back it up again"));
+        }
+        out.finish().await.map(|_| ())
+    }
+
+    /// Whether the bytes of a span were there, all of the same version.
+    async fn pour_part(
         &self,
         key: &str,
         etag: Option<&str>,
         size: u64,
-        part: Part,
+        span: (u64, u64),
         out: &mut dyn TreeSink,
-    ) -> Result<()> {
-        let changed = || {
-            self.object_fault(key, Code::SourceChanged, "changed since it was listed")
-                .hint("back it up again")
-        };
-        let span = (part.offset, part.offset + part.length);
-        let Got::Answer(answer) = self.get(key, Some(span), etag).await? else { return Err(changed()) };
-        let head = self.tagged(key, Head::of_get(&answer)).await?;
-        if head.size != size || (etag.is_some() && head.etag.as_deref() != etag) {
-            return Err(changed());
+    ) -> Result<bool> {
+        let Got::Answer(answer) = self.get(key, Some(span), etag).await? else { return Ok(false) };
+        let now = Head::of_get(&answer);
+        if now.size != size || (etag.is_some() && now.etag.as_deref() != etag) {
+            return Ok(false);
         }
-        self.warn_of_tags(out);
-        if out.begin(head.into_entry(self.path(key)), part).await? == Want::Content
-            && let Poured::Changed = self.pour(key, answer.body, etag, span, out).await?
-        {
-            out.abandon();
-            return Err(changed());
-        }
-        out.finish().await.map(|_| ())
+        Ok(matches!(self.pour(key, answer.body, etag, span, out).await?, Poured::Whole))
     }
 
     /// Writes the bytes of a span into the sink; a transfer that breaks is taken up again where it broke.

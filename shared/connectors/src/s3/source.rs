@@ -1,8 +1,9 @@
 //! Lists a prefix and cuts it into ranges.
 
+use super::object::Head;
 use super::read::{Bucket, TagsTold};
 use crate::aws::{Side, Subject, Tell};
-use crate::source::{Cursor, Flow, RangeSink, Sizing, Source, SourceRange, TreeSink};
+use crate::source::{Cursor, Flow, PathBounds, RangeSink, Sizing, Source, SourceRange, TreeSink};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::Object;
@@ -26,9 +27,25 @@ pub struct S3Source {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Range {
     /// All objects behind one key, up to another.
-    Listing { after: Option<String>, until: String },
+    Listing {
+        after: Option<String>,
+        #[serde(default)]
+        until: Option<String>,
+    },
     /// Bytes of one large object.
-    Part { key: String, etag: Option<String>, size: u64, offset: u64, length: u64 },
+    Part(ObjectPart),
+}
+
+/// Bytes of one large object, and the object as it was when the ranges were cut: all its parts tell the same.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ObjectPart {
+    pub(super) key: String,
+    /// Behind which key the ranges before the object end.
+    after: Option<String>,
+    pub(super) head: Head,
+    pub(super) offset: u64,
+    pub(super) length: u64,
 }
 
 /// Behind which key a listing goes on.
@@ -54,23 +71,25 @@ impl S3Source {
     async fn read_listing(
         &self,
         after: Option<String>,
-        until: &str,
+        until: Option<&str>,
         out: &mut dyn TreeSink,
     ) -> Result<Option<Cursor>> {
+        let within = |key: &str| until.is_none_or(|until| key <= until);
         let mut pages = self.bucket.pages(after);
         // Whether the sink knew the last entry: then the next ones are likely known too, and are not read ahead.
-        let known = AtomicBool::new(false);
+        let known = AtomicBool::new(out.knows_most());
         while let Some(page) = pages.next().await? {
             let all = page.len();
-            let wanted: Vec<_> = page.into_iter().take_while(|object| object.key.as_str() <= until).collect();
-            let last_page = wanted.len() < all || wanted.last().is_some_and(|object| object.key == until);
+            let wanted: Vec<_> = page.into_iter().take_while(|object| within(&object.key)).collect();
+            let last_page =
+                wanted.len() < all || wanted.last().is_some_and(|last| Some(last.key.as_str()) == until);
             let waiting: Vec<_> =
                 wanted.into_iter().map(|object| self.bucket.fetch(object, &known)).collect();
             let mut ahead = stream::iter(waiting).buffered(AHEAD);
             while let Some(fetched) = ahead.next().await {
                 let (key, fetched) = fetched?;
                 let flow = self.bucket.deliver(&key, fetched, &known, out).await?;
-                if flow == Flow::Enough && key != until {
+                if flow == Flow::Enough && Some(key.as_str()) != until {
                     let cursor = serde_json::to_value(After { after: key });
                     return Ok(Some(Cursor(cursor.map_err(|_| self.unusable("a cursor"))?)));
                 }
@@ -82,23 +101,37 @@ impl S3Source {
         Ok(None)
     }
 
-    /// The ranges of one large object.
-    async fn cut_object(&self, object: &Listed, bytes: u64, out: &mut dyn RangeSink) -> Result<()> {
-        let etag = match &object.etag {
-            Some(etag) => Some(etag.clone()),
-            None => match self.bucket.head(&object.key).await? {
-                Some(head) => head.etag,
-                None => return Ok(()),
-            },
-        };
+    /// The ranges of one large object; whether it is still there.
+    async fn cut_object(
+        &self,
+        object: &Listed,
+        after: Option<&String>,
+        bytes: u64,
+        out: &mut dyn RangeSink,
+    ) -> Result<bool> {
+        let Some(head) = self.bucket.head(&object.key).await? else { return Ok(false) };
+        let head = self.bucket.tagged(&object.key, head).await?;
         let mut offset = 0;
-        while offset < object.size {
-            let length = bytes.min(object.size - offset);
-            let (key, etag, size) = (object.key.clone(), etag.clone(), object.size);
-            self.emit(&Range::Part { key, etag, size, offset, length }, out).await?;
+        while offset < head.size {
+            let length = bytes.min(head.size - offset);
+            let (key, after, head) = (object.key.clone(), after.cloned(), head.clone());
+            self.emit(&Range::Part(ObjectPart { key, after, head, offset, length }), out).await?;
             offset += length;
         }
-        Ok(())
+        Ok(offset > 0)
+    }
+
+    fn path(&self, key: String) -> Vec<u8> {
+        self.bucket.path(&key).as_bytes().to_vec()
+    }
+
+    fn range(&self, range: &SourceRange) -> Result<Range> {
+        Deserialize::deserialize(&range.0).map_err(|_| self.unusable("a range"))
+    }
+
+    fn cursor(&self, from: Option<&Cursor>) -> Result<Option<After>> {
+        let read = |cursor: &Cursor| Deserialize::deserialize(&cursor.0);
+        from.map(read).transpose().map_err(|_| self.unusable("a cursor"))
     }
 
     async fn emit(&self, range: &Range, out: &mut dyn RangeSink) -> Result<()> {
@@ -127,14 +160,16 @@ impl Source for S3Source {
             for object in page {
                 let large = object.size > most;
                 let full = entries > 0 && (large || bytes + object.size > most || entries >= sizing.entries);
-                if let (true, Some(until)) = (full, last.take()) {
+                if full {
+                    let until = last.take();
                     self.emit(&Range::Listing { after: after.take(), until: until.clone() }, out).await?;
-                    after = Some(until);
+                    after = until;
                     (bytes, entries) = (0, 0);
                 }
                 if large {
-                    self.cut_object(&object, most, out).await?;
-                    after = Some(object.key);
+                    if self.cut_object(&object, after.as_ref(), most, out).await? {
+                        after = Some(object.key);
+                    }
                 } else {
                     bytes += object.size;
                     entries += 1;
@@ -142,10 +177,29 @@ impl Source for S3Source {
                 }
             }
         }
-        match last {
-            Some(until) => self.emit(&Range::Listing { after, until }, out).await,
-            None => Ok(()),
+        // Even where nothing stands there now: an earlier backup may know of something.
+        self.emit(&Range::Listing { after, until: None }, out).await
+    }
+
+    fn bounds(
+        &self,
+        _stream: &StreamInfo,
+        range: &SourceRange,
+        from: Option<&Cursor>,
+    ) -> Result<Option<PathBounds>> {
+        let path = |key: Option<String>| key.map(|key| self.path(key));
+        let mut bounds = match self.range(range)? {
+            Range::Listing { after, until } => PathBounds { after: path(after), until: path(until) },
+            Range::Part(part) => {
+                let own = Some(self.path(part.key));
+                let after = if part.offset == 0 { path(part.after) } else { own.clone() };
+                PathBounds { after, until: own }
+            }
+        };
+        if let Some(After { after }) = self.cursor(from)? {
+            bounds.after = Some(self.path(after));
         }
+        Ok(Some(bounds))
     }
 
     async fn read_tree(
@@ -155,18 +209,13 @@ impl Source for S3Source {
         from: Option<&Cursor>,
         out: &mut dyn TreeSink,
     ) -> Result<Option<Cursor>> {
-        let range: Range = Deserialize::deserialize(&range.0).map_err(|_| self.unusable("a range"))?;
-        let from: Option<After> = match from {
-            Some(cursor) => Some(Deserialize::deserialize(&cursor.0).map_err(|_| self.unusable("a cursor"))?),
-            None => None,
-        };
-        match range {
+        let from = self.cursor(from)?;
+        match self.range(range)? {
             Range::Listing { after, until } => {
-                self.read_listing(from.map(|from| from.after).or(after), &until, out).await
+                self.read_listing(from.map(|from| from.after).or(after), until.as_deref(), out).await
             }
-            Range::Part { key, etag, size, offset, length } => {
-                let part = holdfast_vault::model::Part { offset, length };
-                self.bucket.read_part(&key, etag.as_deref(), size, part, out).await?;
+            Range::Part(part) => {
+                self.bucket.read_part(part, out).await?;
                 Ok(None)
             }
         }
@@ -178,7 +227,6 @@ impl Source for S3Source {
 pub(super) struct Listed {
     pub key: String,
     pub size: u64,
-    pub etag: Option<String>,
 }
 
 /// The pages of a listing, in order of keys.
@@ -222,7 +270,7 @@ impl Pages<'_> {
 
 fn listed(object: Object) -> Option<Listed> {
     let size = u64::try_from(object.size.unwrap_or(0)).unwrap_or(0);
-    Some(Listed { key: object.key?, size, etag: object.e_tag })
+    Some(Listed { key: object.key?, size })
 }
 
 /// A key that is the prefix itself has no path of its own.

@@ -8,10 +8,14 @@ pub mod records;
 pub mod shard;
 pub mod state;
 pub mod tree;
+mod tree_cursor;
+pub mod tree_layers;
 pub mod vault;
 pub mod verify;
+mod verify_tree;
 
 pub use layers::{Overlay, RecordKeys};
 pub use pack::{Fetch, PackReader};
 pub use shard::Shard;
+pub use tree_layers::{LiveEntry, MergedTree, PathSpan, PathStart};
 pub use vault::{OpenObject, Vault};

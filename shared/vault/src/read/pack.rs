@@ -37,6 +37,8 @@ pub struct PackReader {
     manifest: Arc<Manifest>,
     by_id: HashMap<Id, u32>,
     fetch: Fetch,
+    room: usize,
+    blocks_kept: usize,
     loaded: VecDeque<(u32, Loaded)>,
     blocks: VecDeque<((u32, u32), Bytes)>,
     /// Every block opened so far, whether or not it is still kept.
@@ -54,11 +56,21 @@ impl PackReader {
             manifest: manifest.clone(),
             by_id,
             fetch,
+            room: PACKS,
+            blocks_kept: BLOCKS,
             loaded: VecDeque::new(),
             blocks: VecDeque::new(),
             opened: HashSet::new(),
             bytes_read: 0,
         }
+    }
+
+    /// Keeps so many objects open, and so many plain blocks of about 1 MiB, where what is read alternates between them.
+    /// With [`Fetch::Blocks`] little of each object is kept.
+    #[must_use]
+    pub fn with_room(mut self, objects: usize, blocks: usize) -> Self {
+        (self.room, self.blocks_kept) = (objects.max(PACKS), blocks.max(BLOCKS));
+        self
     }
 
     /// Different blocks opened so far.
@@ -134,7 +146,7 @@ impl PackReader {
         let plain = Bytes::from(plain);
         self.opened.insert((object, number));
         self.bytes_read += plain.len() as u64;
-        if self.blocks.len() >= BLOCKS {
+        if self.blocks.len() >= self.blocks_kept {
             self.blocks.pop_front();
         }
         self.blocks.push_back(((object, number), plain.clone()));
@@ -147,7 +159,7 @@ impl PackReader {
             at
         } else {
             let stored = self.stored(object)?.clone();
-            if self.loaded.len() >= PACKS {
+            if self.loaded.len() >= self.room {
                 self.loaded.pop_front();
             }
             let loaded = match self.fetch {

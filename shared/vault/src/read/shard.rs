@@ -32,6 +32,12 @@ impl Shard {
         self.first <= top && top <= self.last
     }
 
+    /// The first and the last hash of the shard.
+    #[must_use]
+    pub fn bounds(self) -> (u128, u128) {
+        (u128::from(self.first) << 64, (u128::from(self.last) << 64) | u128::from(u64::MAX))
+    }
+
     /// Whether this is the whole space.
     #[must_use]
     pub fn is_all(self) -> bool {

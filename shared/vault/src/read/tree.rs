@@ -3,7 +3,7 @@
 use super::pack::PackReader;
 use crate::crypto::Hasher;
 use crate::error::{Error, Result};
-use crate::format::entry::TreeEntry;
+use crate::format::entry::{DeltaEntry, TreeEntry};
 use crate::format::footer::{Segment, TreeSegment};
 use crate::format::manifest::SegmentRef;
 use crate::format::wire::Reader;
@@ -21,7 +21,7 @@ pub async fn segment(reader: &mut PackReader, at: &SegmentRef) -> Result<TreeSeg
     }
 }
 
-/// The entries of the `at`-th block of a tree segment.
+/// The entries of the `at`-th block of a tree segment that is no delta.
 ///
 /// # Errors
 /// As [`segment`].
@@ -31,15 +31,41 @@ pub async fn entries(
     tree: &TreeSegment,
     at: usize,
 ) -> Result<Vec<TreeEntry>> {
+    decode_block(reader, segment, tree, at, TreeEntry::decode).await
+}
+
+/// The entries and tombstones of the `at`-th block of a tree segment; tombstones only if it is a delta.
+///
+/// # Errors
+/// As [`segment`].
+pub async fn delta_entries(
+    reader: &mut PackReader,
+    segment: &SegmentRef,
+    tree: &TreeSegment,
+    at: usize,
+) -> Result<Vec<DeltaEntry>> {
+    if tree.delta.is_some() {
+        return decode_block(reader, segment, tree, at, DeltaEntry::decode).await;
+    }
+    Ok(entries(reader, segment, tree, at).await?.into_iter().map(DeltaEntry::Entry).collect())
+}
+
+async fn decode_block<T>(
+    reader: &mut PackReader,
+    segment: &SegmentRef,
+    tree: &TreeSegment,
+    at: usize,
+    decode: fn(&mut Reader<'_>) -> Option<T>,
+) -> Result<Vec<T>> {
     let object = reader.key(segment.object)?;
     let malformed = || Error::damaged(&object, "a block of tree entries is malformed");
     let fence = tree.index.fences.get(at).ok_or_else(malformed)?;
     let number = tree.index.first_block + u32::try_from(at).unwrap_or(u32::MAX);
     let plain = reader.block(segment.object, number).await?;
     let mut bytes = Reader::new(&plain);
-    let mut entries = Vec::with_capacity(fence.count as usize);
+    let mut entries = Vec::with_capacity((fence.count as usize).min(plain.len()));
     for _ in 0..fence.count {
-        entries.push(TreeEntry::decode(&mut bytes).ok_or_else(malformed)?);
+        entries.push(decode(&mut bytes).ok_or_else(malformed)?);
     }
     if bytes.is_empty() { Ok(entries) } else { Err(malformed()) }
 }

@@ -2,12 +2,13 @@
 
 use super::changes::ChangeObject;
 use super::pack::{Fetch, PackReader};
+use super::records;
 use super::vault::Vault;
-use super::{records, tree};
+use super::verify_tree::tree_segment;
 use crate::crypto::DigestSum;
 use crate::error::{Class, Error, Result};
 use crate::format::changes::ChangeName;
-use crate::format::footer::{DeltaCounts, IndexSegment, RunSegment, Segment, TreeSegment};
+use crate::format::footer::{DeltaCounts, IndexSegment, RunSegment, Segment};
 use crate::format::header::ObjectKind;
 use crate::format::manifest::{Manifest, SegmentRef, StreamManifest, manifest_key};
 use crate::write::records::{KeyStorage, STATE_ROW_LEN, record_digest};
@@ -183,30 +184,6 @@ async fn contents(reader: &mut PackReader, at: u32, kind: ObjectKind) -> Result<
     // What no segment led to is opened too: content of a file that goes on in the next pack, chunk lists.
     for number in 0..footer.blocks.len() {
         reader.block_once(at, u32::try_from(number).unwrap_or(u32::MAX)).await?;
-    }
-    Ok(())
-}
-
-async fn tree_segment(reader: &mut PackReader, place: &SegmentRef, segment: &TreeSegment) -> Result<()> {
-    let key = reader.key(place.object)?;
-    let (mut digest, mut files, mut bytes) = (DigestSum::default(), 0, 0);
-    let mut last: Option<(Vec<u8>, u64)> = None;
-    for at in 0..segment.index.fences.len() {
-        for entry in tree::entries(reader, place, segment, at).await? {
-            let next = (entry.meta.path.clone(), entry.part.offset);
-            if last.as_ref().is_some_and(|last| *last >= next) {
-                return Err(Error::damaged(key, "its tree entries are out of order"));
-            }
-            last = Some(next);
-            digest.add(&entry.digest());
-            files += u64::from(entry.part.offset == 0);
-            bytes += entry.part.length;
-            let mut content = tree::EntryContent::new(reader, place.object, segment, &entry);
-            while content.next().await?.is_some() {}
-        }
-    }
-    if digest != segment.digest || files != segment.files || bytes != segment.bytes {
-        return Err(Error::damaged(key, "its tree entries do not add up to what its footer says"));
     }
     Ok(())
 }

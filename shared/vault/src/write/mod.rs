@@ -7,7 +7,7 @@ pub mod tree;
 
 pub use object::{FinishedObject, ObjectWriter};
 pub use records::{RecordsWriter, RunLimits};
-pub use tree::{TreeLimits, TreeWriter};
+pub use tree::{Change, ChunkPlace, Ended, TreeLimits, TreeWriter};
 
 /// How much plain data goes into a block before it is sealed.
 pub const BLOCK_LEN: usize = 1 << 20;

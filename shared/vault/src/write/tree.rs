@@ -1,15 +1,23 @@
 //! Writes tree entries: content in chunks, chunks in blocks, entries in segments.
 
+mod places;
+mod segment;
+
+pub use places::ChunkPlace;
+pub use segment::Change;
+
 use super::{BLOCK_LEN, FinishedObject, ObjectWriter, PACK_LEN};
 use crate::compress::{Codec, Compressor, looks_dense};
-use crate::crypto::{DigestSum, Hasher, Namer, sha256};
+use crate::crypto::{Hasher, Namer, sha256};
 use crate::error::{Code, Error, Result};
-use crate::format::entry::{ChunkRef, Extent, TreeEntry, put_chunks};
-use crate::format::footer::{BlockIndex, Fence, IndexSegment, Origin, Segment, TreeSegment};
-use crate::format::header::{Id, ObjectKind};
+use crate::format::entry::{ChunkRef, TreeEntry};
+use crate::format::footer::{IndexSegment, Origin, Segment};
+use crate::format::header::ObjectKind;
 use crate::keys::KeyRing;
-use crate::model::{EntryKind, EntryMeta, Part};
+use crate::model::{EntryMeta, Part};
 use fastcdc::v2020::FastCDC;
+use places::{Packs, Place};
+use segment::{Closed, ClosedEntry, SegmentBuilder};
 use std::collections::HashMap;
 
 /// Smallest chunk but for the last of a file.
@@ -36,57 +44,55 @@ impl Default for TreeLimits {
     }
 }
 
-/// Where a chunk stands: in which pack of this writer, and in which of the pack's slots.
-///
-/// A slot is a block before it has its number: two blocks fill side by side, one for data that compresses and one for
-/// data that does not, and a block is numbered when it is sealed.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    pack: u32,
-    slot: u32,
-    offset: u32,
-    length: u32,
-}
-
 #[derive(Default)]
 struct OpenBlock {
     slot: Option<u32>,
     data: Vec<u8>,
 }
 
+struct OpenPack {
+    number: u32,
+    object: ObjectWriter,
+}
+
 struct OpenEntry {
     meta: EntryMeta,
     part: Part,
+    change: Change,
     received: u64,
     hasher: Hasher,
     places: Vec<Place>,
     chunks: Vec<ChunkRef>,
 }
 
-struct ClosedEntry {
-    entry: TreeEntry,
-    places: Vec<Place>,
-    chunks: Vec<ChunkRef>,
+/// How an entry ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// The entry's digest.
+    pub digest: [u8; 32],
+    /// Whether it is written: not if it is what was known.
+    pub written: bool,
 }
 
-/// Takes entries in byte order of their paths.
+/// Takes entries, and of a delta tombstones, in byte order of their paths.
 pub struct TreeWriter {
     keys: KeyRing,
     namer: Namer,
     limits: TreeLimits,
     compressor: Compressor,
     next: Origin,
+    is_delta: bool,
     known: HashMap<[u8; 16], Place>,
-    packs: Vec<Id>,
-    /// For each pack: the block numbers of its slots.
-    slots: Vec<Vec<u32>>,
-    pack: Option<ObjectWriter>,
+    /// Chunks of earlier backups, as the caller told them.
+    base: HashMap<[u8; 16], Place>,
+    packs: Packs,
+    pack: Option<OpenPack>,
     index: Option<ObjectWriter>,
     plain: OpenBlock,
     dense: OpenBlock,
     pending: Vec<u8>,
     open: Option<OpenEntry>,
-    closed: Vec<ClosedEntry>,
+    closed: Vec<Closed>,
     closed_bytes: usize,
     last: Option<(Vec<u8>, u64)>,
     finished: Vec<FinishedObject>,
@@ -104,9 +110,10 @@ impl TreeWriter {
             limits,
             compressor: Compressor::new(codec)?,
             next: first,
+            is_delta: false,
             known: HashMap::new(),
-            packs: Vec::new(),
-            slots: Vec::new(),
+            base: HashMap::new(),
+            packs: Packs::default(),
             pack: None,
             index: None,
             plain: OpenBlock::default(),
@@ -120,21 +127,98 @@ impl TreeWriter {
         })
     }
 
-    /// Begins an entry.
+    /// A writer of a delta, or of a new base made of an old one; chunks are named as in the base that there is, by its
+    /// `name_key_version`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn on_base(
+        keys: &KeyRing,
+        codec: Codec,
+        first: Origin,
+        limits: TreeLimits,
+        name_key_version: u32,
+        is_delta: bool,
+    ) -> Result<Self> {
+        let namer = keys.chunk_namer(name_key_version)?;
+        Ok(Self { namer, is_delta, ..Self::new(keys, codec, first, limits)? })
+    }
+
+    /// Takes an entry over as an earlier backup stored it, with the places of its chunks; its extents do not count.
+    ///
+    /// # Errors
+    /// `Internal` if it does not follow the one before, or what sealing gives.
+    pub fn copy(&mut self, entry: TreeEntry, chunks: &[([u8; 16], ChunkPlace)]) -> Result<()> {
+        self.begin(entry.meta, entry.part)?;
+        for (name, at) in chunks {
+            let place = self.packs.older(at);
+            self.refer(*name, place);
+        }
+        let Some(open) = self.open.take() else { return Ok(()) };
+        self.close(open, entry.sha256, None).map(|_| ())
+    }
+
+    /// Tells where an earlier backup stored a chunk: content that holds it refers there. About 50 bytes of memory each.
+    pub fn known_in_base(&mut self, name: [u8; 16], at: &ChunkPlace) {
+        let place = self.packs.older(at);
+        self.base.insert(name, place);
+    }
+
+    /// Forgets what [`Self::known_in_base`] told.
+    pub fn forget_base(&mut self) {
+        self.base.clear();
+    }
+
+    /// Says that a path of the layers below is gone.
+    ///
+    /// # Errors
+    /// `Internal` if it does not follow the path before, or this is no delta.
+    pub fn tombstone(&mut self, path: &[u8]) -> Result<()> {
+        if !self.is_delta || self.open.is_some() {
+            return Err(Error::new(Code::Internal, "a tombstone out of place"));
+        }
+        self.follows(path, 0)?;
+        self.last = Some((path.to_vec(), u64::MAX));
+        self.closed_bytes += 64 + path.len();
+        self.closed.push(Closed::Tombstone(path.to_vec()));
+        self.finish_full_pack()
+    }
+
+    fn follows(&self, path: &[u8], offset: u64) -> Result<()> {
+        let behind = |(last, next): &(Vec<u8>, u64)| (last.as_slice(), *next) >= (path, offset + 1);
+        if self.last.as_ref().is_some_and(behind) {
+            return Err(Error::new(
+                Code::Internal,
+                "tree entries out of order: a path does not follow the one before",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Begins an entry; of a delta, one of a path that the layers below do not hold.
     ///
     /// # Errors
     /// `Internal` if it does not follow the one before, or that one was not ended.
     pub fn begin(&mut self, meta: EntryMeta, part: Part) -> Result<()> {
-        let wrong = |why| Err(Error::new(Code::Internal, format!("tree entries out of order: {why}")));
+        self.begin_as(Change::Added, meta, part)
+    }
+
+    /// Begins an entry of a delta. All parts of a file are the same change.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn begin_as(&mut self, change: Change, meta: EntryMeta, part: Part) -> Result<()> {
         if self.open.is_some() {
-            return wrong("the one before was not ended");
+            return Err(Error::new(
+                Code::Internal,
+                "tree entries out of order: the one before was not ended",
+            ));
         }
-        if self.last.as_ref().is_some_and(|(path, offset)| (path, *offset) >= (&meta.path, part.offset + 1)) {
-            return wrong("a path does not follow the one before");
-        }
+        self.follows(&meta.path, part.offset)?;
         self.open = Some(OpenEntry {
             meta,
             part,
+            change,
             received: 0,
             hasher: Hasher::default(),
             places: Vec::new(),
@@ -164,6 +248,14 @@ impl TreeWriter {
     /// # Errors
     /// `SourceChanged` if bytes are missing, or what sealing gives.
     pub fn end(&mut self) -> Result<()> {
+        self.end_unless(None).map(|_| ())
+    }
+
+    /// Ends the entry, and forgets it if its digest is the one that is known.
+    ///
+    /// # Errors
+    /// As [`Self::end`].
+    pub fn end_unless(&mut self, known: Option<&[u8; 32]>) -> Result<Ended> {
         if self.open.as_ref().is_some_and(|entry| entry.received < entry.part.length) {
             return Err(changed("shrank"));
         }
@@ -171,15 +263,26 @@ impl TreeWriter {
         let Some(mut open) = self.open.take() else {
             return Err(Error::new(Code::Internal, "an end without an entry"));
         };
-        self.last = Some((open.meta.path.clone(), open.part.offset + 1));
-        self.closed_bytes += 64 + open.meta.path.len() + open.places.len() * 8 + open.chunks.len() * 20;
         let sha256 = open.hasher.finish();
+        self.close(open, sha256, known)
+    }
+
+    fn close(&mut self, open: OpenEntry, sha256: [u8; 32], known: Option<&[u8; 32]>) -> Result<Ended> {
+        self.last = Some((open.meta.path.clone(), open.part.offset + 1));
         let entry = TreeEntry { meta: open.meta, part: open.part, sha256, extents: Vec::new() };
-        self.closed.push(ClosedEntry { entry, places: open.places, chunks: open.chunks });
-        if self.closed_bytes >= self.limits.entry_bytes {
-            self.finish_pack()?;
+        let digest = entry.digest();
+        if known == Some(&digest) {
+            return Ok(Ended { digest, written: false });
         }
-        Ok(())
+        self.closed_bytes += 64 + entry.meta.path.len() + open.places.len() * 8 + open.chunks.len() * 20;
+        let (change, places, chunks) = (open.change, open.places, open.chunks);
+        self.closed.push(Closed::Entry(ClosedEntry { entry, digest, change, places, chunks }));
+        self.finish_full_pack()?;
+        Ok(Ended { digest, written: true })
+    }
+
+    fn finish_full_pack(&mut self) -> Result<()> {
+        if self.closed_bytes >= self.limits.entry_bytes { self.finish_pack() } else { Ok(()) }
     }
 
     /// Forgets the entry that was begun.
@@ -191,7 +294,7 @@ impl TreeWriter {
     /// Bytes in the pack that is being written, and held in memory.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
-        self.pack.as_ref().map_or(0, ObjectWriter::len) + self.plain.data.len() + self.dense.data.len()
+        self.pack.as_ref().map_or(0, |pack| pack.object.len()) + self.plain.data.len() + self.dense.data.len()
     }
 
     /// The number that the next segment will have.
@@ -237,7 +340,7 @@ impl TreeWriter {
     fn chunk(&mut self, data: &[u8]) -> Result<()> {
         let name = self.namer.name(&sha256(data));
         let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let place = match self.known.get(&name) {
+        let place = match self.known.get(&name).or_else(|| self.base.get(&name)) {
             Some(place) => *place,
             None => self.store(data, length)?,
         };
@@ -245,57 +348,56 @@ impl TreeWriter {
             self.known.clear();
         }
         self.known.insert(name, place);
-        let Some(entry) = &mut self.open else { return Ok(()) };
-        entry.chunks.push(ChunkRef { name, length });
+        self.refer(name, place);
+        Ok(())
+    }
+
+    /// Adds a chunk to the entry that is open.
+    fn refer(&mut self, name: [u8; 16], place: Place) {
+        let Some(entry) = &mut self.open else { return };
+        entry.chunks.push(ChunkRef { name, length: place.length });
         match entry.places.last_mut() {
-            Some(last)
-                if last.pack == place.pack
-                    && last.slot == place.slot
-                    && last.offset + last.length == place.offset =>
-            {
-                last.length += place.length;
-            }
+            Some(last) if last.is_followed_by(&place) => last.length += place.length,
             _ => entry.places.push(place),
         }
-        Ok(())
     }
 
     fn store(&mut self, data: &[u8], length: u32) -> Result<Place> {
         if self.pending_bytes() >= self.limits.pack_bytes {
             self.finish_pack()?;
         }
-        if self.pack.is_none() {
-            let pack = ObjectWriter::new(&self.keys, ObjectKind::Pack)?;
-            self.packs.push(pack.id());
-            self.slots.push(Vec::new());
-            self.pack = Some(pack);
-        }
         let dense = looks_dense(data);
         if if dense { &self.dense } else { &self.plain }.data.len() >= BLOCK_LEN {
             self.seal_block(dense)?;
         }
-        let pack = self.packs.len() - 1;
+        let pack = self.open_pack()?.number;
         let block = if dense { &mut self.dense } else { &mut self.plain };
-        let slots = &mut self.slots[pack];
-        let slot = *block.slot.get_or_insert_with(|| {
-            slots.push(u32::MAX);
-            index32(slots.len() - 1)
-        });
+        let slot = *block.slot.get_or_insert_with(|| self.packs.reserve(pack));
         let offset = index32(block.data.len());
         block.data.extend_from_slice(data);
-        Ok(Place { pack: index32(pack), slot, offset, length })
+        Ok(Place { pack, slot, offset, length })
+    }
+
+    /// The pack that is being written.
+    fn open_pack(&mut self) -> Result<&mut OpenPack> {
+        let pack = match self.pack.take() {
+            Some(pack) => pack,
+            None => {
+                let object = ObjectWriter::new(&self.keys, ObjectKind::Pack)?;
+                OpenPack { number: self.packs.begin(object.id()), object }
+            }
+        };
+        Ok(self.pack.insert(pack))
     }
 
     fn seal_block(&mut self, dense: bool) -> Result<()> {
         let block = if dense { &mut self.dense } else { &mut self.plain };
         let (Some(slot), Some(pack)) = (block.slot.take(), &mut self.pack) else { return Ok(()) };
-        if let Some(number) = self.slots.last_mut().and_then(|slots| slots.get_mut(slot as usize)) {
-            *number = pack.next_block();
-        }
+        self.packs.seal(pack.number, slot, pack.object.next_block());
         if dense {
-            pack.dense_block(&block.data)?;
+            pack.object.dense_block(&block.data)?;
         } else {
-            pack.block(&mut self.compressor, &block.data)?;
+            pack.object.block(&mut self.compressor, &block.data)?;
         }
         block.data.clear();
         Ok(())
@@ -308,7 +410,7 @@ impl TreeWriter {
             self.write_segment()?;
         }
         if let Some(pack) = self.pack.take() {
-            self.finished.push(pack.finish()?);
+            self.finished.push(pack.object.finish()?);
         }
         if let Some(index) = self.index.take_if(|index| index.len() >= self.limits.pack_bytes) {
             self.finished.push(index.finish()?);
@@ -317,45 +419,17 @@ impl TreeWriter {
     }
 
     fn write_segment(&mut self) -> Result<()> {
-        if self.pack.is_none() {
-            let pack = ObjectWriter::new(&self.keys, ObjectKind::Pack)?;
-            self.packs.push(pack.id());
-            self.slots.push(Vec::new());
-            self.pack = Some(pack);
-        }
-        let own = index32(self.packs.len() - 1);
-        let mut table = PackTable { own, others: Vec::new() };
-        let closed = std::mem::take(&mut self.closed);
+        let mut segment = SegmentBuilder::new(self.open_pack()?.number);
         self.closed_bytes = 0;
-        let (mut files, mut bytes, mut digest) = (0, 0, DigestSum::default());
-        let mut entries = BlockBuilder::default();
-        let mut chunks = BlockBuilder::default();
-        let last = closed.last().map_or_else(Vec::new, |c| c.entry.meta.path.clone());
-        for ClosedEntry { mut entry, places, chunks: names } in closed {
-            entry.extents = places.iter().map(|place| table.extent(place, &self.slots)).collect();
-            files += u64::from(entry.part.offset == 0);
-            bytes += entry.part.length;
-            digest.add(&entry.digest());
-            entries.add(&entry.meta.path, |out| entry.encode(out));
-            if matches!(entry.meta.kind, EntryKind::File) {
-                chunks.add(&entry.meta.path, |out| put_chunks(out, &names));
-            }
+        for closed in std::mem::take(&mut self.closed) {
+            segment.add(closed, &self.packs);
         }
         let origin = self.next;
         self.next.sequence += 1;
-        let packs = table.others.iter().map(|at| self.packs[*at as usize]).collect();
-        if let Some(pack) = &mut self.pack {
-            let index = entries.write(pack, &mut self.compressor)?;
-            pack.segment(Segment::Tree(TreeSegment {
-                origin,
-                delta: None,
-                packs,
-                files,
-                bytes,
-                digest,
-                last,
-                index,
-            }));
+        let Some(OpenPack { object, .. }) = &mut self.pack else { return Ok(()) };
+        let chunks = segment.write(origin, self.is_delta, &self.packs, object, &mut self.compressor)?;
+        if chunks.is_empty() {
+            return Ok(());
         }
         let object = match &mut self.index {
             Some(object) => object,
@@ -364,55 +438,6 @@ impl TreeWriter {
         let index = chunks.write(object, &mut self.compressor)?;
         object.segment(Segment::Chunks(IndexSegment { origin, index }));
         Ok(())
-    }
-}
-
-/// The packs that the extents of one segment name: 0 is the segment's own.
-struct PackTable {
-    own: u32,
-    others: Vec<u32>,
-}
-
-impl PackTable {
-    fn extent(&mut self, place: &Place, slots: &[Vec<u32>]) -> Extent {
-        let pack = if place.pack == self.own {
-            0
-        } else {
-            let at = self.others.iter().position(|other| *other == place.pack).unwrap_or_else(|| {
-                self.others.push(place.pack);
-                self.others.len() - 1
-            });
-            index32(at + 1)
-        };
-        let block = slots[place.pack as usize][place.slot as usize];
-        Extent { pack, block, offset: place.offset, length: place.length }
-    }
-}
-
-/// Gathers encoded things into blocks with fences.
-#[derive(Default)]
-struct BlockBuilder {
-    blocks: Vec<(Fence, Vec<u8>)>,
-}
-
-impl BlockBuilder {
-    fn add(&mut self, path: &[u8], encode: impl FnOnce(&mut Vec<u8>)) {
-        if self.blocks.last().is_none_or(|(_, data)| data.len() >= BLOCK_LEN / 4) {
-            self.blocks.push((Fence { first: path.to_vec(), count: 0 }, Vec::new()));
-        }
-        if let Some((fence, data)) = self.blocks.last_mut() {
-            fence.count += 1;
-            encode(data);
-        }
-    }
-
-    fn write(self, object: &mut ObjectWriter, compressor: &mut Compressor) -> Result<BlockIndex> {
-        let mut index = BlockIndex { first_block: object.next_block(), fences: Vec::new() };
-        for (fence, data) in self.blocks {
-            object.block(compressor, &data)?;
-            index.fences.push(fence);
-        }
-        Ok(index)
     }
 }
 

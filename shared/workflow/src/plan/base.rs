@@ -7,7 +7,7 @@ use holdfast_common::jobs::{BackupType, Job, JobKind, Status};
 use holdfast_vault::error::{Class, Code, Error, Result};
 use holdfast_vault::format::manifest::{Layer, Manifest, StreamManifest};
 use holdfast_vault::model::{StreamInfo, StreamKind, Warning};
-use holdfast_vault::read::{Fetch, PackReader, Shard, state};
+use holdfast_vault::read::{Fetch, PackReader, Shard, state, tree_layers};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub(super) enum Base {
     Backup(Arc<Manifest>),
 }
 
-/// Finds the backup to build on and proves that it can be: all of its objects are there, its state tables open.
+/// Finds the backup to build on and proves that it can be: all of its objects are there, its state tables and tree entries open.
 pub(super) async fn choose(services: &Services, job: &Job, backup_type: BackupType) -> Result<Base> {
     if backup_type == BackupType::Full {
         return Ok(Base::None);
@@ -110,6 +110,9 @@ async fn open(services: &Services, id: &str) -> Result<Arc<Manifest>> {
             state::rows(&mut reader, &stream.layers, Shard::new(number, of)).await?;
         }
     }
+    for stream in manifest.streams.iter().filter(|s| s.info.shape == StreamKind::Tree) {
+        tree_layers::check(&services.vault, &manifest, stream).await?;
+    }
     Ok(manifest)
 }
 
@@ -151,7 +154,7 @@ fn on_base(services: &Services, old: &StreamManifest, compaction: Compaction) ->
         return StreamPlan::default();
     }
     match old.info.shape {
-        StreamKind::Tree => StreamPlan { way: Way::Whole, compact: false },
+        StreamKind::Tree => StreamPlan { way: Way::Joined, compact },
         StreamKind::Records { .. } if rows(&old.layers) <= services.limits.broadcast_rows => {
             StreamPlan { way: Way::Joined, compact }
         }

@@ -1,7 +1,7 @@
 //! Writes the records of streams of several layers, merged, shard by shard of the key hash.
 
-use super::PartOrder;
 use super::part::{PartCursor, Writing};
+use super::{PartOrder, RestoreDetail, at};
 use crate::plan::value;
 use crate::services::WorkLimits;
 use holdfast_common::jobs::Task;
@@ -14,6 +14,9 @@ use holdfast_vault::model::StreamKind;
 use holdfast_vault::read::layers::{blocks, shown};
 use holdfast_vault::read::{Overlay, RecordKeys, Shard, merged, records};
 use serde::{Deserialize, Serialize};
+
+/// Bytes that are written at a time, about.
+const BATCH: usize = 1 << 20;
 
 /// The shards that a task writes, of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,27 +35,28 @@ pub(super) fn is_layered(stream: &StreamManifest) -> bool {
 /// is known only when those before it are written.
 pub(super) fn tasks(
     job: &str,
-    plan: &str,
+    detail: &RestoreDetail,
     limits: &WorkLimits,
-    target: &TargetSpec,
+    least: u64,
     stream: &StreamManifest,
     tasks: &mut Vec<Task>,
 ) -> Result<()> {
-    let positions = matches!(target, TargetSpec::Jsonl { .. } | TargetSpec::Json { .. });
-    let fit = merged::shards(stream, limits.overlay_keys);
+    let positions = matches!(detail.request.target, TargetSpec::Jsonl { .. } | TargetSpec::Json { .. });
+    let fit = merged::shards(stream, limits.overlay_keys).max(least);
     let of = if positions { fit } else { fit.max(stream.bytes.div_ceil(limits.range_bytes.max(1))) };
     let each = if positions { of } else { 1 };
     let mut first = 0;
     while first < of {
         let end = (first + each).min(of);
         let order = PartOrder {
-            plan: plan.to_owned(),
+            plan: detail.plan.clone(),
             stream: stream.info.name.clone(),
             first: 0,
             end: 0,
             bytes_before: 0,
             records_before: 0,
             shards: Some(Shards { first, end, of }),
+            paths: None,
         };
         let number = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         tasks.push(Task::new(job, number, &stream.info.name, value(&order)?));
@@ -63,18 +67,30 @@ pub(super) fn tasks(
 
 impl Writing<'_> {
     /// Writes the shards of a task from a cursor on, until they end or the call has done enough.
-    pub(super) async fn layered(&mut self, hasher: Namer, shards: Shards, mut at: PartCursor) -> Result<()> {
+    pub(super) async fn layered(
+        &mut self,
+        hasher: Namer,
+        shards: Shards,
+        changes: Option<at::Changes<'_>>,
+        mut at: PartCursor,
+    ) -> Result<()> {
         let finder = KeyFinder::new(&self.stream.info)?;
         let key_of = |value: &[u8]| finder.key(value);
-        let keys = RecordKeys::new(hasher, &key_of);
+        let keys = RecordKeys::new(hasher.clone(), &key_of);
         at.shard = at.shard.max(shards.first);
         while at.shard < shards.end {
             let shard = Shard::new(at.shard, shards.of);
-            let overlay = Overlay::read(&mut self.reader, self.stream, &keys, shard).await?;
+            let mut overlay = Overlay::read(&mut self.reader, self.stream, &keys, shard).await?;
+            let latest = match &changes {
+                Some(changes) => changes.latest(&hasher, shard).await?,
+                None => Vec::new(),
+            };
+            overlay.hide(latest.iter().map(|latest| latest.hash));
             if !self.shard(&keys, &overlay, shard, &mut at).await? {
                 self.outcome.cursor = Some(at);
                 return Ok(());
             }
+            self.write_latest(&latest, &mut at).await?;
             at = PartCursor { shard: at.shard + 1, segment: 0, block: 0, ..at };
         }
         Ok(())
@@ -113,6 +129,22 @@ impl Writing<'_> {
             (at.segment, at.block) = (at.segment + 1, 0);
         }
         Ok(true)
+    }
+
+    /// Writes what captured changes left.
+    async fn write_latest(&mut self, latest: &[at::Latest], at: &mut PartCursor) -> Result<()> {
+        let stored = self.stream.info.keys_are_stored();
+        let mut batch = RecordBatch::default();
+        for latest in latest {
+            if let Some(value) = &latest.value {
+                batch.push(if stored { &latest.key } else { &[] }, value, 0);
+            }
+            if batch.bytes() >= BATCH {
+                self.write_batch(&batch, at).await?;
+                batch.clear();
+            }
+        }
+        self.write_batch(&batch, at).await
     }
 
     /// Writes records at the place where the cursor stands, and moves it behind them.

@@ -1,5 +1,6 @@
 //! Writes one part of a restore.
 
+use super::layered_tree::PathCursor;
 use super::{PartOrder, RestoreDetail, key_not_found, select, target};
 use crate::events::{TaskAnswer, TaskEvent};
 use crate::plan::{detail, same_plan, value};
@@ -17,9 +18,9 @@ use holdfast_vault::format::footer::TreeSegment;
 use holdfast_vault::format::manifest::{SegmentRef, StreamManifest};
 use holdfast_vault::model::{StreamKind, Warning};
 use holdfast_vault::read::tree::EntryContent;
-use holdfast_vault::read::{Fetch, PackReader, RecordKeys, layers, records, tree};
+use holdfast_vault::read::{Fetch, MergedTree, PackReader, RecordKeys, layers, records, tree};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Under this name a task counts the conflicts that its target met; they are added up and not shown as a warning.
@@ -44,6 +45,8 @@ pub(super) struct Outcome {
     conflicts: u64,
     warnings: Vec<Warning>,
     pub(super) cursor: Option<PartCursor>,
+    /// Of a tree of several layers: behind which path it goes on.
+    pub(super) path: Option<PathCursor>,
 }
 
 impl Outcome {
@@ -73,7 +76,10 @@ pub(super) async fn part(services: &Services, event: &TaskEvent) -> Result<TaskA
     if outcome.conflicts > 0 {
         warnings.push(Warning::new(CONFLICTS, format!("{}", outcome.conflicts)));
     }
-    let cursor = outcome.cursor.map(|cursor| value(&cursor)).transpose()?;
+    let cursor = match outcome.path {
+        Some(path) => Some(value(&path)?),
+        None => outcome.cursor.map(|cursor| value(&cursor)).transpose()?,
+    };
     let end = StepEnd { done: cursor.is_none(), cursor, totals: outcome.totals, warnings };
     match services.jobs.stage_step(&event.job, task.task, task.step, &serde_json::Value::Null).await? {
         Staged::Now | Staged::Already(_) => {
@@ -112,10 +118,16 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
         records: order.records_before,
         shard: 0,
     };
-    let from =
-        task.cursor.clone().map(serde_json::from_value).transpose().map_err(unreadable)?.unwrap_or(start);
+    let from = match &task.cursor {
+        Some(cursor) if order.paths.is_none() => PartCursor::deserialize(cursor).map_err(unreadable)?,
+        _ => start,
+    };
     let selection = &detail.request.selection;
     let fetch = if selection.is_partial() { Fetch::Blocks } else { Fetch::Whole };
+    let changes = match detail.request.at {
+        Some(at) => super::at::Changes::until(services, &manifest, stream, at)?,
+        None => None,
+    };
     let mut writing = Writing {
         target: target.as_ref(),
         stream,
@@ -128,19 +140,29 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
     match &stream.info.shape {
         StreamKind::Records { .. } if !selection.keys.is_empty() => {
             let hasher = services.vault.keys().key_hasher(manifest.name_key_version)?;
-            writing.chosen_records(hasher, &selection.keys).await?;
+            writing.chosen_records(hasher, &selection.keys, changes).await?;
         }
         StreamKind::Records { .. } if order.shards.is_some() => {
             let hasher = services.vault.keys().key_hasher(manifest.name_key_version)?;
             if let Some(shards) = order.shards {
-                writing.layered(hasher, shards, from).await?;
+                writing.layered(hasher, shards, changes, from).await?;
             }
         }
         StreamKind::Records { .. } => writing.records(from).await?,
         StreamKind::Tree => {
             let globs =
                 if selection.paths.is_empty() { None } else { Some(select::globs(&selection.paths)?) };
-            writing.entries(from, globs.as_ref()).await?;
+            let Some(paths) = order.paths else {
+                writing.entries(from, globs.as_ref()).await?;
+                return Ok(writing.outcome);
+            };
+            let cursor = task.cursor.as_ref().map(PathCursor::deserialize).transpose().map_err(unreadable)?;
+            let span = paths.span(cursor)?;
+            let tree = MergedTree::new(&services.vault, &manifest, stream, span);
+            // Content stands in packs of all layers, and alternates between them.
+            let room = (2 * stream.layers.len() + 4).min(64);
+            writing.reader = PackReader::new(&services.vault, &manifest, Fetch::Blocks).with_room(room, room);
+            writing.merged(tree, globs.as_ref()).await?;
         }
     }
     Ok(writing.outcome)
@@ -188,22 +210,36 @@ impl Writing<'_> {
         Ok(())
     }
 
-    async fn chosen_records(&mut self, hasher: Namer, asked: &[String]) -> Result<()> {
+    async fn chosen_records(
+        &mut self,
+        hasher: Namer,
+        asked: &[String],
+        changes: Option<super::at::Changes<'_>>,
+    ) -> Result<()> {
         let finder = KeyFinder::new(&self.stream.info)?;
         let key_of = |value: &[u8]| finder.key(value);
-        let keys = RecordKeys::new(hasher, &key_of);
-        let candidates: Vec<Vec<u128>> = asked
-            .iter()
-            .map(|typed| finder.candidates(typed).iter().map(|key| keys.hash_of(key)).collect())
-            .collect();
-        let wanted: Vec<u128> = candidates.iter().flatten().copied().collect();
-        let found = layers::find(&mut self.reader, self.stream, &keys, &wanted).await?;
+        let keys = RecordKeys::new(hasher.clone(), &key_of);
+        let meant: Vec<Vec<Vec<u8>>> = asked.iter().map(|typed| finder.candidates(typed)).collect();
+        let mut found = HashMap::new();
+        // What a key means first is looked for first: most often that ends it.
+        let readings = meant.iter().map(Vec::len).max().unwrap_or(0);
+        for reading in 0..readings {
+            let settled =
+                |of_key: &[Vec<u8>]| of_key.iter().any(|key| found.contains_key(&keys.hash_of(key)));
+            let open: Vec<Vec<u8>> = meant
+                .iter()
+                .filter(|of_key| !settled(of_key))
+                .filter_map(|of_key| of_key.get(reading).cloned())
+                .collect();
+            found.extend(self.look_up(&hasher, &keys, &open, changes.as_ref()).await?);
+        }
         let stored = self.stream.info.keys_are_stored();
         let mut batch = RecordBatch::default();
         let mut taken = HashSet::new();
-        for candidates in candidates {
-            match candidates.iter().find_map(|hash| Some((hash, found.get(hash)?))) {
-                Some((hash, record)) if taken.insert(*hash) => {
+        for candidates in meant {
+            let hashes = candidates.iter().map(|key| keys.hash_of(key));
+            match hashes.into_iter().find_map(|hash| Some((hash, found.get(&hash)?))) {
+                Some((hash, record)) if taken.insert(hash) => {
                     let key: &[u8] = if stored { &record.key } else { &[] };
                     batch.push(key, &record.value, 0);
                 }
@@ -212,6 +248,30 @@ impl Writing<'_> {
             }
         }
         self.write_batch(&batch, &mut PartCursor::default()).await
+    }
+
+    /// The records of some canonical keys, as they are at the time that was asked for.
+    async fn look_up(
+        &mut self,
+        hasher: &Namer,
+        keys: &RecordKeys<'_>,
+        wanted: &[Vec<u8>],
+        changes: Option<&super::at::Changes<'_>>,
+    ) -> Result<HashMap<u128, layers::Found>> {
+        let hashes: Vec<u128> = wanted.iter().map(|key| keys.hash_of(key)).collect();
+        let mut found = layers::find(&mut self.reader, self.stream, keys, &hashes).await?;
+        let Some(changes) = changes else { return Ok(found) };
+        for latest in changes.of_keys(hasher, wanted).await? {
+            match latest.value {
+                Some(value) => {
+                    found.insert(latest.hash, layers::Found { key: latest.key, value });
+                }
+                None => {
+                    found.remove(&latest.hash);
+                }
+            }
+        }
+        Ok(found)
     }
 
     async fn entries(&mut self, mut at: PartCursor, globs: Option<&GlobSet>) -> Result<()> {
@@ -243,7 +303,7 @@ impl Writing<'_> {
         ))
     }
 
-    async fn entry(
+    pub(super) async fn entry(
         &mut self,
         file: &mut OpenFile,
         object: u32,
@@ -276,12 +336,17 @@ struct FilePart {
 
 /// The parts of the file that is being gathered.
 #[derive(Default)]
-struct OpenFile {
+pub(super) struct OpenFile {
     parts: Vec<FilePart>,
     length: u64,
 }
 
 impl OpenFile {
+    /// Whether parts wait for others.
+    pub(super) fn is_open(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
     /// Adds a part; true once the file is whole.
     fn add(
         &mut self,

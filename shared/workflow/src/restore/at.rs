@@ -1,0 +1,171 @@
+//! Points in time: which backup a time means, and the captured changes on top of it.
+
+use crate::capture::log;
+use crate::events::RestoreRequest;
+use crate::services::Services;
+use holdfast_common::jobs::{Job, JobKind, Status};
+use holdfast_vault::crypto::Namer;
+use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::format::changes::Change;
+use holdfast_vault::format::manifest::{Manifest, StreamManifest};
+use holdfast_vault::model::{StreamKind, Warning};
+use holdfast_vault::read::Shard;
+use jiff::{SignedDuration, Timestamp};
+
+/// Sources tell the times of changes in whole seconds and clocks differ: changes from so long before the backup began
+/// are laid over it too, which changes nothing where they were seen by it.
+const SLACK: SignedDuration = SignedDuration::from_secs(60);
+/// Changes of one shard that are held in memory, about.
+const CHANGES_AT_ONCE: u64 = 64 << 10;
+
+/// A request for a time becomes one for a backup, with the time kept where captured changes lead there from it.
+///
+/// # Errors
+/// `InvalidInput` for a time in the future or before the first backup, `ResourceUnknown`, or what state gives.
+pub(super) async fn resolve(
+    services: &Services,
+    request: &RestoreRequest,
+) -> Result<(RestoreRequest, Vec<Warning>)> {
+    let (Some(at), Some(resource)) = (request.at, &request.resource) else {
+        return Ok((request.clone(), Vec::new()));
+    };
+    let now = services.clock.now();
+    if at > now {
+        return Err(Error::new(Code::InvalidInput, format!("{at:.0} is in the future"))
+            .object("--at")
+            .hint(format!("give a time before {now:.0}")));
+    }
+    services.jobs.resource(resource).await?;
+    let backup = newest(services, resource, at).await?;
+    let mut resolved = RestoreRequest { backup: backup.id.clone(), at: None, ..request.clone() };
+    let from = backup.started_at.unwrap_or(backup.created_at);
+    let coverage = log::coverage(services, resource).await?;
+    let why = match coverage.map(|coverage| coverage.covers(from, at)) {
+        Some(Ok(())) => {
+            resolved.at = Some(at);
+            return Ok((resolved, Vec::new()));
+        }
+        Some(Err(uncovered)) => told(&uncovered),
+        None => "its changes are not captured".to_owned(),
+    };
+    let completed = backup.completed_at.unwrap_or(from);
+    let message =
+        format!("{at:.0} is restored as backup {} found it, completed at {completed:.0}: {why}", backup.id);
+    Ok((resolved, vec![Warning::new("PointNotExact", message)]))
+}
+
+fn told(uncovered: &log::Uncovered) -> String {
+    match uncovered {
+        log::Uncovered::BeforeSince(since) => format!("changes are captured since {since:.0}"),
+        log::Uncovered::AfterWatermark(until) => format!("changes are captured until {until:.0}"),
+        log::Uncovered::Gaps(gaps) => {
+            let time = |millis| Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MIN);
+            let told: Vec<String> =
+                gaps.iter().map(|gap| format!("{:.0} and {:.0}", time(gap.from), time(gap.to))).collect();
+            format!("changes are missing between {}", told.join(", "))
+        }
+    }
+}
+
+/// The newest backup that was complete at a time.
+async fn newest(services: &Services, resource: &str, at: Timestamp) -> Result<Job> {
+    let mut pages = services.jobs.jobs(JobKind::Backup, Some(resource));
+    let mut oldest = None;
+    while let Some(page) = pages.next().await? {
+        for job in page.into_iter().filter(|job| job.status == Status::Completed) {
+            if job.completed_at.is_some_and(|completed| completed <= at) {
+                return Ok(job);
+            }
+            oldest = job.completed_at;
+        }
+    }
+    let hint = match oldest {
+        Some(oldest) => format!("the first backup was complete at {oldest:.3}"),
+        None => format!("there is no backup of {resource}"),
+    };
+    Err(Error::new(Code::InvalidInput, format!("{at:.0} is before the first backup of {resource}"))
+        .object("--at")
+        .hint(hint))
+}
+
+/// The changes that are laid over a backup.
+pub(super) struct Changes<'a> {
+    services: &'a Services,
+    manifest: &'a Manifest,
+    stream: &'a StreamManifest,
+    from: Timestamp,
+    until: Timestamp,
+}
+
+/// What a record is at the time that was asked for.
+pub(super) struct Latest {
+    /// The hash of its key, as the manifest's streams have it.
+    pub(super) hash: u128,
+    /// Its canonical key.
+    pub(super) key: Vec<u8>,
+    /// Its value; none where it is gone.
+    pub(super) value: Option<Vec<u8>>,
+}
+
+impl<'a> Changes<'a> {
+    /// Those of a record stream up to a time.
+    pub(super) fn until(
+        services: &'a Services,
+        manifest: &'a Manifest,
+        stream: &'a StreamManifest,
+        until: Timestamp,
+    ) -> Result<Option<Self>> {
+        if !matches!(stream.info.shape, StreamKind::Records { .. }) {
+            return Ok(None);
+        }
+        let started: Timestamp = manifest.started_at.parse().map_err(|e| {
+            Error::new(Code::Internal, format!("backup {} has no readable start: {e}", manifest.id))
+        })?;
+        let from = started.checked_sub(SLACK).unwrap_or(Timestamp::MIN);
+        Ok(Some(Self { services, manifest, stream, from, until }))
+    }
+
+    /// In how many shards they fit memory.
+    pub(super) async fn shards(&self) -> Result<u64> {
+        let name = &self.stream.info.name;
+        let count =
+            log::count_in(self.services, &self.manifest.resource, name, self.from, self.until).await?;
+        Ok(Shard::count(count, CHANGES_AT_ONCE))
+    }
+
+    /// What the records of a shard are that were changed.
+    pub(super) async fn latest(&self, hasher: &Namer, shard: Shard) -> Result<Vec<Latest>> {
+        // Changes are hashed under version 1 of the key. Where that is the manifest's own, shards are the same.
+        let same = self.manifest.name_key_version == 1;
+        let read = if same { shard } else { Shard::ALL };
+        let (services, name) = (self.services, &self.stream.info.name);
+        let changes =
+            log::changes_in(services, &self.manifest.resource, name, self.from, self.until, read.bounds())
+                .await?;
+        Ok(last_of_each(changes, hasher).into_iter().filter(|latest| shard.holds(latest.hash)).collect())
+    }
+
+    /// What the records of these canonical keys are, as far as they were changed.
+    pub(super) async fn of_keys(&self, hasher: &Namer, keys: &[Vec<u8>]) -> Result<Vec<Latest>> {
+        let (resource, name) = (&self.manifest.resource, &self.stream.info.name);
+        let mut all = Vec::new();
+        for key in keys {
+            all.extend(log::changes_of_key(self.services, resource, name, key, self.from, self.until).await?);
+        }
+        Ok(last_of_each(all, hasher))
+    }
+}
+
+/// The last change of each key; changes come by key hash and then in order.
+fn last_of_each(changes: Vec<Change>, hasher: &Namer) -> Vec<Latest> {
+    let mut latest: Vec<Latest> = Vec::new();
+    for change in changes {
+        let hash = u128::from_be_bytes(hasher.name(&change.key));
+        let now = Latest { hash, key: change.key, value: change.after };
+        match latest.last_mut() {
+            Some(last) if last.hash == hash => *last = now,
+            _ => latest.push(now),
+        }
+    }
+    latest
+}
