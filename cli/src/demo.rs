@@ -5,6 +5,7 @@
 
 mod compare;
 mod copy;
+mod incident;
 mod item;
 mod place;
 mod random;

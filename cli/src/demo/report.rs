@@ -22,6 +22,7 @@ pub(crate) struct Report {
     pub(super) seconds: f64,
     pub(super) steps: Vec<Step>,
     pub(super) resources: Vec<Protected>,
+    pub(super) incident: Incident,
     pub(super) damage: Vec<String>,
     /// Whether all of it came back as it was, and all damage was noticed.
     pub(super) equal: bool,
@@ -47,9 +48,29 @@ pub(super) enum Name {
     Make,
     Backup,
     Verify,
+    Incident,
     Damage,
     Restore,
     Compare,
+}
+
+/// A bad deployment, and what became of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Incident {
+    /// Products that it spoiled.
+    pub(super) spoiled: u64,
+    /// Good writes made meanwhile and since.
+    pub(super) good: u64,
+    /// Products that changed in the window, well or badly.
+    pub(super) window: u64,
+    /// Products put back.
+    pub(super) undone: u64,
+    /// Products that somebody had corrected since, and that were left alone.
+    pub(super) kept: u64,
+    /// Products that the undo read again and found as they should be.
+    pub(super) proved: u64,
+    /// Records that are not what they should be in the end.
+    pub(super) lost: u64,
 }
 
 /// A resource and what became of it.
@@ -83,13 +104,19 @@ impl Report {
     /// # Errors
     /// What `out` gives.
     pub(crate) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "A shop is backed up, damaged, restored and compared.\n")?;
+        writeln!(
+            out,
+            "A shop is backed up, spoiled and put right in place, damaged, restored and compared.\n"
+        )?;
         for (number, step) in (1..).zip(&self.steps) {
             let head = format!("{number}  {}", step.name.title());
             writeln!(out, "{head:<60}{:>10}", took(step.seconds))?;
             writeln!(out, "   {}", step.detail)?;
             match step.name {
                 Name::Backup => self.print_backups(out)?,
+                Name::Incident => {
+                    self.incident.lines().iter().try_for_each(|line| writeln!(out, "   - {line}"))?;
+                }
                 Name::Damage => self.damage.iter().try_for_each(|line| writeln!(out, "   - {line}"))?,
                 Name::Restore => self.print_restores(out)?,
                 Name::Make | Name::Verify | Name::Compare => {}
@@ -191,6 +218,7 @@ impl Name {
             Self::Make => "A shop is made",
             Self::Backup => "It is backed up",
             Self::Verify => "The backups are verified",
+            Self::Incident => "A bad deployment is undone, in place",
             Self::Damage => "The shop is damaged",
             Self::Restore => "The backups are restored into new places",
             Self::Compare => "What came back is compared",

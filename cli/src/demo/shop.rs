@@ -49,7 +49,7 @@ impl Shop {
     /// Records of a table.
     pub(super) fn count(self, table: Table) -> u64 {
         match table {
-            Table::Products => (self.records / 10).max(1),
+            Table::Products => (self.records / 8).max(1),
             Table::Customers => (self.records / 5).max(1),
             Table::Orders => {
                 (self.records - self.count(Table::Products) - self.count(Table::Customers)).max(1)
@@ -72,6 +72,20 @@ impl Shop {
         item.insert("name".to_owned(), text("undefined"));
         item.insert("price".to_owned(), cents(0));
         item.remove("description");
+        item
+    }
+
+    /// A product after somebody has bought of it.
+    pub(super) fn bought(self, number: u64) -> Item {
+        let mut item = self.product(number);
+        item.insert("sold".to_owned(), whole(number % 7 + 1));
+        item
+    }
+
+    /// A spoiled product after somebody has put it right by hand.
+    pub(super) fn corrected(self, number: u64) -> Item {
+        let mut item = self.product(number);
+        item.insert("checked_by".to_owned(), text("the night shift"));
         item
     }
 

@@ -22,24 +22,24 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const SITE: &str = "shop-site";
-const STEPS: usize = 6;
+const STEPS: usize = 7;
 /// Added to the names of tables and directories that are restored into.
 const RESTORED: &str = "-restored";
 
 /// The state of a demo.
-struct Story<'a> {
+pub(super) struct Story<'a> {
     args: &'a Args,
     root: &'a Path,
-    cloud: Cloud,
-    tables: Tables,
+    pub(super) cloud: Cloud,
+    pub(super) tables: Tables,
     steps: Vec<Step>,
     began: Instant,
-    differences: Vec<String>,
+    pub(super) differences: Vec<String>,
     warnings: Vec<String>,
 }
 
 /// All that the shop held at a moment, as the demo saw it.
-struct Seen {
+pub(super) struct Seen {
     tables: Vec<(Table, Snapshot<Sum>)>,
     site: Snapshot<Node>,
 }
@@ -63,7 +63,8 @@ pub(super) async fn tell(args: &Args, root: &Path) -> Result<Report> {
     let before = story.make().await?;
     let mut resources = story.back_up(&before).await?;
     story.verify(&resources).await?;
-    let damage = story.damage(&before, &resources).await?;
+    let incident = Box::pin(story.incident(&before)).await?;
+    let damage = story.damage(&resources).await?;
     story.restore(&mut resources).await?;
     story.compare(&before).await?;
     Ok(Report {
@@ -75,6 +76,7 @@ pub(super) async fn tell(args: &Args, root: &Path) -> Result<Report> {
         seconds: seconds(start.elapsed()),
         steps: story.steps,
         resources,
+        incident,
         damage,
         equal: story.differences.is_empty(),
         differences: story.differences,
@@ -84,12 +86,12 @@ pub(super) async fn tell(args: &Args, root: &Path) -> Result<Report> {
 }
 
 impl Story<'_> {
-    fn begin(&mut self, what: &str) {
+    pub(super) fn begin(&mut self, what: &str) {
         self.args.say(&format!("[{}/{STEPS}] {what} ...", self.steps.len() + 1));
         self.began = Instant::now();
     }
 
-    fn end(&mut self, name: Name, detail: String) {
+    pub(super) fn end(&mut self, name: Name, detail: String) {
         self.steps.push(Step { name, seconds: seconds(self.began.elapsed()), detail });
     }
 
@@ -145,7 +147,9 @@ impl Story<'_> {
         };
         let site = (SITE, SourceSpec::Files { path: self.site("") }, Tier::Important);
         for (name, source, tier) in Table::ALL.into_iter().map(table).chain([site]) {
-            let policy = Policy { tier, retention_days: Some(35), ..Policy::default() };
+            // A backup holds a moment; with its changes captured, a table goes back to any second.
+            let capture = name == Table::Products.name();
+            let policy = Policy { tier, capture, retention_days: Some(35), ..Policy::default() };
             let resource = Resource { name: name.to_owned(), source, policy };
             self.cloud.services().jobs.put_resource(name, &value(&resource)?).await?;
         }
@@ -212,8 +216,9 @@ impl Story<'_> {
         Ok(())
     }
 
-    async fn damage(&mut self, before: &Seen, resources: &[Protected]) -> Result<Vec<String>> {
+    async fn damage(&mut self, resources: &[Protected]) -> Result<Vec<String>> {
         self.begin("damaging the shop, and a copy of the vault");
+        let before = &self.look("").await?;
         let Args { seed, files, .. } = *self.args;
         self.tables.delete(Table::Orders).await?;
         let corrupted = self.tables.corrupt_products(500).await?;
@@ -309,6 +314,11 @@ impl Story<'_> {
 }
 
 impl Seen {
+    /// The tables.
+    pub(super) fn tables(&self) -> &[(Table, Snapshot<Sum>)] {
+        &self.tables
+    }
+
     /// Records and files of a resource; directories and links are no files.
     fn count(&self, name: &str) -> (u64, u64) {
         let table = self.tables.iter().find(|(table, _)| table.name() == name);

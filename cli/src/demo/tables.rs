@@ -67,7 +67,18 @@ impl Tables {
         Ok(count)
     }
 
-    fn spread(&self, table: Table, wanted: u64) -> Vec<u64> {
+    /// The shop that the tables are of.
+    pub(super) const fn shop(&self) -> Shop {
+        self.shop
+    }
+
+    /// Writes items.
+    pub(super) async fn put(&self, table: Table, items: Vec<Item>) -> Result<()> {
+        self.write(table, items.into_iter().map(put)).await
+    }
+
+    /// Numbers of so many records, spread over all of a table.
+    pub(super) fn spread(&self, table: Table, wanted: u64) -> Vec<u64> {
         let all = self.shop.count(table);
         let wanted = wanted.min(all);
         (0..wanted).map(|at| at * all / wanted).collect()
