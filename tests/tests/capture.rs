@@ -121,7 +121,8 @@ async fn what_is_captured_is_what_a_backup_would_hold() {
     let first = shop.cloud.capture("orders").await.unwrap();
     assert!(first.switched_on);
     assert_eq!((first.changes, first.gaps), (0, 0));
-    let begun = Timestamp::now();
+    // Times are whole milliseconds: what follows the capture is later than its watermark.
+    let begun = first.watermark;
     for n in 0..60 {
         shop.put(&[order(&format!("o-{}", n % 25), n)]).await;
     }
@@ -360,29 +361,31 @@ proptest! {
     }
 }
 
+#[allow(clippy::cast_precision_loss)]
+fn seconds(base: i64, later: u32) -> f64 {
+    base as f64 + f64::from(later) + 0.5
+}
+
+/// Five changes of a record, ten seconds apart.
+fn growing(base: i64) -> Vec<Value> {
+    let one = |n: u32| record("a", n.into(), seconds(base, n * 10), Some(u64::from(n) - 1), Some(n.into()));
+    (1..6).map(one).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_record_that_cannot_be_taken_is_named_and_what_precedes_it_is_stored() {
     let shop = Shop::new().await;
-    let mut records: Vec<Value> = (1..6)
-        .map(|n| {
-            record(
-                "a",
-                n,
-                1_790_000_000.5 + 10.0 * f64::from(u32::try_from(n).unwrap()),
-                Some(n - 1),
-                Some(n),
-            )
-        })
-        .collect();
+    let base = Timestamp::now().as_second() - 3_600;
+    let mut records = growing(base);
     records[2]["dynamodb"]["StreamViewType"] = json!("NEW_IMAGE");
     let answer = shop.deliver(&records).await;
     assert_eq!(answer, json!({ "batchItemFailures": [{ "itemIdentifier": "300000000005" }] }));
     assert_eq!(shop.all().await.len(), 2);
     let held = log::coverage(shop.cloud.services(), "orders").await.unwrap().unwrap().watermark;
     // A batch of another shard does not hide that a record is missing.
-    shop.deliver(&[record("z", 90, 1_790_000_900.5, None, Some(1))]).await;
+    shop.deliver(&[record("z", 90, seconds(base, 900), None, Some(1))]).await;
     let still = log::coverage(shop.cloud.services(), "orders").await.unwrap().unwrap().watermark;
-    assert!(held < still && still.as_millisecond() < 1_790_000_030_500, "{held} {still}");
+    assert!(held < still && still.as_millisecond() < base * 1_000 + 30_500, "{held} {still}");
     let answer = shop.deliver(&records[2..]).await;
     assert_eq!(
         answer["batchItemFailures"][0]["itemIdentifier"], "300000000005",
@@ -392,8 +395,21 @@ async fn a_record_that_cannot_be_taken_is_named_and_what_precedes_it_is_stored()
     records[2]["dynamodb"]["StreamViewType"] = json!("NEW_AND_OLD_IMAGES");
     assert_eq!(shop.deliver(&records[2..]).await, json!({ "batchItemFailures": [] }));
     assert_eq!(shop.all().await.len(), 6);
-    let free = log::coverage(shop.cloud.services(), "orders").await.unwrap().unwrap().watermark;
-    assert_eq!(free.as_millisecond(), 1_790_000_900_499);
+    let free = log::coverage(shop.cloud.services(), "orders").await.unwrap().unwrap();
+    assert_eq!((free.watermark.as_millisecond(), free.gaps), (base * 1_000 + 900_499, vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_record_that_was_never_taken_becomes_a_gap_when_the_service_has_it_no_more() {
+    let shop = Shop::new().await;
+    let base = Timestamp::now().as_second() - 3 * 86_400;
+    let mut records = growing(base);
+    records[2]["dynamodb"]["StreamViewType"] = json!("NEW_IMAGE");
+    assert_ne!(shop.deliver(&records).await, json!({ "batchItemFailures": [] }));
+    shop.deliver(&records[3..]).await;
+    let coverage = log::coverage(shop.cloud.services(), "orders").await.unwrap().unwrap();
+    assert_eq!((coverage.gaps.len(), coverage.gaps[0].to), (1, base * 1_000 + 30_500));
+    assert_eq!(coverage.watermark.as_millisecond(), base * 1_000 + 50_499);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

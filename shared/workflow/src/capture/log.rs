@@ -38,13 +38,14 @@ impl Coverage {
     /// # Errors
     /// Why not.
     pub fn covers(&self, from: Timestamp, to: Timestamp) -> Result<(), Uncovered> {
-        if from < self.since {
+        // Times of changes are whole milliseconds.
+        let (from, to) = (from.as_millisecond(), to.as_millisecond());
+        if from < self.since.as_millisecond() {
             return Err(Uncovered::BeforeSince(self.since));
         }
-        if to > self.watermark {
+        if to > self.watermark.as_millisecond() {
             return Err(Uncovered::AfterWatermark(self.watermark));
         }
-        let (from, to) = (from.as_millisecond(), to.as_millisecond());
         let gaps: Vec<Gap> = self.gaps.iter().filter(|gap| gap.from < to && from < gap.to).cloned().collect();
         if gaps.is_empty() { Ok(()) } else { Err(Uncovered::Gaps(gaps)) }
     }

@@ -3,12 +3,14 @@
 use crate::services::Services;
 use holdfast_common::jobs::CaptureRow;
 use holdfast_vault::error::{Class, Result};
-use holdfast_vault::format::changes::{ChangeName, compare_sequences};
+use holdfast_vault::format::changes::{Change, ChangeName, compare_sequences};
 use holdfast_vault::format::header::ObjectKind;
 use holdfast_vault::read::changes::{ALL_KEYS, ChangeObject, Unreplaced, list};
 use holdfast_vault::read::verify::Finding;
 use holdfast_vault::storage::list_all;
 use std::collections::BTreeMap;
+
+type Names = Vec<(ChangeName, u64)>;
 
 /// How far a resource's changes are captured: as it is noted, or else as the vault's objects tell it.
 ///
@@ -27,7 +29,7 @@ pub async fn known(services: &Services, resource: &str) -> Result<Option<Capture
 /// # Errors
 /// What state and storage give.
 pub async fn rebuild(services: &Services) -> Result<Vec<Finding>> {
-    let mut folders: BTreeMap<[u8; 16], Vec<(ChangeName, u64)>> = BTreeMap::new();
+    let mut folders: BTreeMap<[u8; 16], Names> = BTreeMap::new();
     for object in list_all(services.vault.storage().as_ref(), ObjectKind::Changes.prefix()).await? {
         if let Some(name) = ChangeName::parse(&object.key) {
             folders.entry(name.folder).or_default().push((name, object.size));
@@ -64,13 +66,15 @@ pub async fn rebuild(services: &Services) -> Result<Vec<Finding>> {
 }
 
 /// What the objects of a folder tell; `None` if there is none.
-async fn from_vault(services: &Services, names: Vec<(ChangeName, u64)>) -> Result<Option<CaptureRow>> {
-    // Sequences grow with time, so the last one is in an object that ends last.
-    let Some(end) = names.iter().map(|(name, _)| name.to).max() else { return Ok(None) };
+async fn from_vault(services: &Services, names: Names) -> Result<Option<CaptureRow>> {
+    if names.is_empty() {
+        return Ok(None);
+    }
     let objects = names.len() as u64;
     let mut row = CaptureRow { since: i64::MAX, newest: i64::MIN, objects, ..CaptureRow::default() };
+    let mut latest = Names::new();
     let mut names = Unreplaced::new(&services.vault, names);
-    while let Some((name, _, object)) = names.next().await? {
+    while let Some((name, size, object)) = names.next().await? {
         for (description, segment) in object.segments() {
             row.since = row.since.min(description.since);
             description.gaps.iter().for_each(|gap| row.add_gap(gap.clone()));
@@ -80,20 +84,34 @@ async fn from_vault(services: &Services, names: Vec<(ChangeName, u64)>) -> Resul
             let count = segment.index.total();
             row.changes += count;
             row.newest = row.newest.max(if count == 0 { description.since } else { segment.to - 1 });
-            row.last_change = row.last_change.max((count > 0).then_some(segment.to));
-            if name.to < end {
-                continue;
+            if count > 0 && row.last_change <= Some(segment.to) {
+                if row.last_change < Some(segment.to) {
+                    latest.clear();
+                }
+                row.last_change = Some(segment.to);
+                latest.push((name.clone(), size));
             }
-            let last = &mut row.last_sequence;
-            let later = |change: holdfast_vault::format::changes::Change| {
+        }
+    }
+    row.newest = row.newest.max(row.since);
+    row.last_sequence = last_sequence(services, latest).await?;
+    Ok(Some(row))
+}
+
+/// The highest sequence in the objects that end last: sequences grow with time.
+async fn last_sequence(services: &Services, latest: Names) -> Result<Option<String>> {
+    let mut last: Option<String> = None;
+    for (name, size) in latest {
+        let object = ChangeObject::open(&services.vault, &name, size).await?;
+        for (_, segment) in object.segments() {
+            let later = |change: Change| {
                 if last.as_ref().is_none_or(|last| compare_sequences(last, &change.sequence).is_lt()) {
-                    *last = Some(change.sequence);
+                    last = Some(change.sequence);
                 }
                 Ok(())
             };
             object.each(&services.vault, segment, ALL_KEYS, later).await?;
         }
     }
-    row.newest = row.newest.max(row.since);
-    Ok(Some(row))
+    Ok(last)
 }
