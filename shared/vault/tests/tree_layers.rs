@@ -253,7 +253,7 @@ async fn check_all(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn layers_merge_to_the_tree_as_it_is(

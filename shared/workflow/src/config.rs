@@ -69,14 +69,14 @@ pub struct Policy {
     pub capture: bool,
 }
 
-/// When the layers of a record stream are merged into a new base, as part of a backup.
+/// When the layers of a stream are merged into a new base, as part of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compaction {
     /// So many layers a stream has at most.
     #[serde(default = "Compaction::default_layers")]
     pub layers: u32,
-    /// So many bytes all deltas of a stream have at most, in percent of its base's.
+    /// So many bytes all deltas of a stream have at most, in percent of its base's; of a tree so many entries.
     #[serde(default = "Compaction::default_delta_percent")]
     pub delta_percent: u32,
 }

@@ -201,11 +201,10 @@ async fn cut_file(
     out: &mut dyn RangeSink,
 ) -> Result<()> {
     let stamp = Stamp::of(stat);
-    let parts = stamp.size.div_ceil(limit);
-    let step = stamp.size.div_ceil(parts);
     let mut offset = 0;
+    // Parts of a fixed length, so that a file that grows keeps those that it has.
     while offset < stamp.size {
-        let length = step.min(stamp.size - offset);
+        let length = limit.min(stamp.size - offset);
         let (path, after) = (STANDARD.encode(path), after.cloned());
         let part = FilePart { path, after, offset, length, mode: mode_of(stat), stamp };
         out.range(to_json(&FilesRange::Part(part))?).await?;

@@ -112,13 +112,17 @@ impl S3Source {
         let Some(head) = self.bucket.head(&object.key).await? else { return Ok(false) };
         let head = self.bucket.tagged(&object.key, head).await?;
         let mut offset = 0;
-        while offset < head.size {
+        // One that became empty meanwhile is one part too.
+        loop {
             let length = bytes.min(head.size - offset);
             let (key, after, head) = (object.key.clone(), after.cloned(), head.clone());
+            let size = head.size;
             self.emit(&Range::Part(ObjectPart { key, after, head, offset, length }), out).await?;
             offset += length;
+            if offset >= size {
+                return Ok(true);
+            }
         }
-        Ok(offset > 0)
     }
 
     fn path(&self, key: String) -> Vec<u8> {

@@ -162,9 +162,12 @@ impl<'a> TreeDelta<'a> {
         if self.held.as_ref().is_some_and(|held| Some(held.path()) == to) {
             return Ok(());
         }
-        // An entry that began and then vanished leaves its base behind.
-        if let Some(held) = self.held.take().filter(|held| !held.settled) {
-            self.gone(held.path()).await?;
+        if let Some(held) = self.held.take() {
+            self.base.skip(held.path()).await?;
+            // An entry that began and then vanished leaves its base behind.
+            if !held.settled {
+                self.gone(held.path()).await?;
+            }
         }
         while let Some(path) = self.base.path().await? {
             match to {

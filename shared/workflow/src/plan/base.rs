@@ -5,7 +5,7 @@ use crate::services::Services;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use holdfast_common::jobs::{BackupType, Job, JobKind, Status};
 use holdfast_vault::error::{Class, Code, Error, Result};
-use holdfast_vault::format::manifest::{Layer, Manifest, StreamManifest};
+use holdfast_vault::format::manifest::{Layer, Manifest, SegmentRef, StreamManifest};
 use holdfast_vault::model::{StreamInfo, StreamKind, Warning};
 use holdfast_vault::read::{Fetch, PackReader, Shard, state, tree_layers};
 use serde::{Deserialize, Serialize};
@@ -166,13 +166,13 @@ impl Compaction {
     /// Whether one more layer would be too many, or the deltas too large.
     #[must_use]
     pub fn is_due(self, stream: &StreamManifest) -> bool {
-        let bytes = |layers: &[Layer]| {
-            layers.iter().flat_map(|layer| &layer.segments).map(|segment| segment.bytes).sum::<u64>()
-        };
+        let is_tree = stream.info.shape == StreamKind::Tree;
+        // A delta of a tree refers to content below, whose bytes say nothing of what merging costs.
+        let size = |segment: &SegmentRef| if is_tree { segment.count } else { segment.bytes };
+        let sum = |layers: &[Layer]| layers.iter().flat_map(|layer| &layer.segments).map(size).sum::<u64>();
         let Some((base, deltas)) = stream.layers.split_first() else { return false };
-        let base_bytes = bytes(std::slice::from_ref(base));
-        stream.layers.len() >= self.layers.max(1) as usize
-            || bytes(deltas).saturating_mul(100) > base_bytes.saturating_mul(u64::from(self.delta_percent))
+        let allowed = sum(std::slice::from_ref(base)).saturating_mul(u64::from(self.delta_percent));
+        stream.layers.len() >= self.layers.max(1) as usize || sum(deltas).saturating_mul(100) > allowed
     }
 }
 

@@ -21,7 +21,6 @@ pub(super) struct Held {
     first: LiveEntry,
     /// Whether the parts were read.
     is_read: bool,
-    parts: u64,
     pub(super) bytes: u64,
     pub(super) digest: DigestSum,
     /// Whether the source has an entry of this path.
@@ -80,7 +79,8 @@ impl<'a> BaseFiles<'a> {
             (EntryKind::File, Some(_)) if meta.attributes.contains_key("etag") => true,
             (EntryKind::File, Some(mtime)) => self.unsure_from.is_some_and(|from| mtime.seconds < from),
         };
-        sure && held.first.entry.meta == *meta
+        // What was read for its chunks can no longer be counted: its digest tells in the end.
+        sure && !held.is_read && held.first.entry.meta == *meta
     }
 
     async fn fill(&mut self) -> Result<()> {
@@ -111,7 +111,7 @@ impl<'a> BaseFiles<'a> {
     pub(super) async fn hold(&mut self) -> Result<Option<Held>> {
         self.fill().await?;
         let digest = DigestSum::default();
-        let held = |first| Held { first, is_read: false, parts: 0, bytes: 0, digest, settled: false };
+        let held = |first| Held { first, is_read: false, bytes: 0, digest, settled: false };
         Ok(self.ahead.take().map(held))
     }
 
@@ -121,7 +121,6 @@ impl<'a> BaseFiles<'a> {
         let mut next = (!held.is_read).then(|| held.first.clone());
         held.is_read = true;
         while let Some(live) = next {
-            held.parts += 1;
             held.bytes += live.entry.part.length;
             held.digest.add(&live.entry.digest());
             if let Some(writer) = &mut into {
