@@ -7,6 +7,7 @@ use holdfast_connectors::{OnConflict, RecordFilter, SourceSpec};
 use holdfast_local::Cloud;
 use holdfast_tests::{back_up, cloud, configure, tiny_limits};
 use holdfast_vault::error::Code;
+use holdfast_vault::storage::list_all;
 use holdfast_workflow::events::{Execution, JobEvent, UndoEvent, UndoInput};
 use holdfast_workflow::history::{Asked, Point};
 use holdfast_workflow::plan::detail;
@@ -69,6 +70,16 @@ impl Shop {
         let counts = detail::<UndoDetail>(&job).unwrap().counts;
         assert_eq!(counts.proved + counts.changed_since, counts.in_window);
         (id, counts)
+    }
+
+    /// As after a crash behind the writes of the only piece: what became of it was not kept.
+    async fn forget_outcome(&self, id: &str) {
+        let services = self.cloud.services();
+        services.staging.delete(&format!("{id}/outcome/000000")).await.unwrap();
+        let vault = services.vault.storage();
+        for object in list_all(vault.as_ref(), &format!("undos/{id}/")).await.unwrap() {
+            vault.delete(&object.key).await.unwrap();
+        }
     }
 
     async fn counts(&self, id: &str) -> UndoCounts {
@@ -142,9 +153,12 @@ async fn a_bad_hour_is_taken_back_and_good_writes_stay() {
     assert_eq!((counts.in_window, counts.undone, counts.conflicts), (140, 137, 3));
     assert_eq!((counts.proved, counts.not_proved, counts.changed_since), (140, 0, 0));
     let listed = conflicts(shop.cloud.services(), &id, 100).await.unwrap();
-    let text = |value: &Option<Vec<u8>>| value.as_ref().map(|value| String::from_utf8(value.clone()).unwrap());
-    let mut told: Vec<_> =
-        listed.iter().map(|c| (text(&Some(c.key.clone())).unwrap(), text(&c.was), text(&c.left), text(&c.now))).collect();
+    let text =
+        |value: &Option<Vec<u8>>| value.as_ref().map(|value| String::from_utf8(value.clone()).unwrap());
+    let mut told: Vec<_> = listed
+        .iter()
+        .map(|c| (text(&Some(c.key.clone())).unwrap(), text(&c.was), text(&c.left), text(&c.now)))
+        .collect();
     told.sort();
     let record = |id: u32, text: &str| Some(format!("{{\"id\":{id},\"text\":\"{text}\"}}"));
     assert_eq!(
@@ -241,8 +255,8 @@ async fn steps_that_run_twice_do_it_once() {
     let job = JobEvent { job: id.clone() };
     let apply = UndoEvent::Apply(job.clone());
     assert!(!undo::undo(services, &apply).await.unwrap().more);
-    // As after a crash behind the writes: what became of the piece was not kept, and the job knows nothing of it.
-    services.staging.delete(&format!("{id}/outcome/000000")).await.unwrap();
+    // The job knows nothing of it either.
+    shop.forget_outcome(&id).await;
     let mut kept: UndoDetail = detail(&services.jobs.job(&id).await.unwrap()).unwrap();
     kept.applied = 0;
     let change = holdfast_common::jobs::JobChange {
@@ -279,10 +293,7 @@ async fn a_killed_undo_is_recorded_and_done_again() {
     let execution = Execution { execution: id.clone(), started_at: "2026-01-01T00:00:00Z".to_owned() };
     undo::undo(services, &UndoEvent::Plan { input, execution: execution.clone() }).await.unwrap();
     undo::undo(services, &UndoEvent::Apply(JobEvent { job: id.clone() })).await.unwrap();
-    services.staging.delete(&format!("{id}/outcome/000000")).await.unwrap();
-    for object in holdfast_vault::storage::list_all(services.vault.storage().as_ref(), "undos/").await.unwrap() {
-        services.vault.storage().delete(&object.key).await.unwrap();
-    }
+    shop.forget_outcome(&id).await;
     let event = holdfast_workflow::events::FailEvent {
         execution,
         input: serde_json::json!({ "undo": id }),
