@@ -43,8 +43,8 @@ impl Story<'_> {
         self.cloud.capture_if_asked(Table::Products.name()).await?;
         let from = Timestamp::now();
         self.write(&plan).await?;
-        self.cloud.capture_if_asked(Table::Products.name()).await?;
         let to = Timestamp::now();
+        self.cloud.capture_if_asked(Table::Products.name()).await?;
         // By hand, after the window: these must stay as they are.
         self.tables.put(Table::Products, plan.corrected.clone()).await?;
         let start = Instant::now();
