@@ -1,0 +1,13 @@
+//! Chains of backups of record streams, against a model: whatever is built on what, every backup gives back what stood
+//! in the source at its time.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests panic as tests do")]
+
+mod bench;
+mod chance;
+mod crash;
+mod damage;
+mod drive;
+mod duplicates;
+mod edges;
+mod faults;
+mod history;
