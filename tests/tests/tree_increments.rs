@@ -387,7 +387,8 @@ async fn a_file_that_changes_back_or_vanishes_under_the_reader_is_told_as_it_is(
     let root: PathBuf = dir.path().join("site");
     fs::create_dir(&root).unwrap();
     for name in ["back", "gone", "large"] {
-        fs::write(root.join(name), noise(name.len() as u64, if name == "large" { 90_000 } else { 500 })).unwrap();
+        fs::write(root.join(name), noise(name.len() as u64, if name == "large" { 90_000 } else { 500 }))
+            .unwrap();
     }
     age(&root, &["back", "gone", "large"]);
     let cloud = cloud(&dir.path().join("home"), tiny_limits()).await;
