@@ -78,7 +78,7 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let choice =
         Choice { filter: RecordFilter::parse(&args.conditions, args.key_prefix.clone())?, keys: None };
     let cloud = global.open().await?;
-    ready(global, &cloud, &asked).await?;
+    Box::pin(ready(global, &cloud, &asked)).await?;
     let services = cloud.services();
     let mut window = window(services, &asked).await?;
     let mut counting = Counting::default();

@@ -98,7 +98,7 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let keys = args.key_file.as_ref().map(read_keys).transpose()?;
     let cloud = global.open().await?;
     if let UndoOf::Window { asked, .. } = &of {
-        ready(global, &cloud, asked).await?;
+        Box::pin(ready(global, &cloud, asked)).await?;
     }
     let request = UndoRequest { of, on_conflict: args.on_conflict.into() };
     if args.dry_run {

@@ -24,7 +24,7 @@ pub(super) async fn ready(global: &Global, cloud: &Cloud, asked: &Asked) -> Resu
     let document = cloud.services().jobs.resource(&asked.resource).await?;
     let resource: Resource = decode(document)?;
     if resource.policy.capture && is_embedded(&resource.source) {
-        cloud.capture(&asked.resource).await?;
+        Box::pin(cloud.capture(&asked.resource)).await?;
         return Ok(());
     }
     if asked.to != Point::Now || resource.policy.capture {
@@ -55,7 +55,9 @@ pub(super) fn note(global: &Global, what: &str) {
 
 /// Tells the notes of a window.
 pub(super) fn notes(global: &Global, of: &[Warning]) {
-    of.iter().for_each(|warning| note(global, &warning.message));
+    for warning in of {
+        note(global, &warning.message);
+    }
 }
 
 /// A window's records in a sentence: `5,000 changed, 3 added`.

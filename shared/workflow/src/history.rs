@@ -125,7 +125,9 @@ impl Differences for Counting {
             self.0.push((stream.name.clone(), Counts::default()));
         }
         if let Some((_, counts)) = self.0.last_mut() {
-            differences.iter().for_each(|difference| counts.note(difference.op()));
+            for difference in &differences {
+                counts.note(difference.op());
+            }
         }
         Ok(())
     }

@@ -85,9 +85,10 @@ pub async fn window(services: &Services, asked: &Asked) -> Result<Window> {
     let mut points = Points::new(services, asked).await?;
     let streams = points.streams(services, asked.stream.as_deref()).await?;
     let mut notes = Vec::new();
-    let evidence = match points.captured(services, &mut notes).await? {
-        true => Evidence::Captured,
-        false => points.backups(&mut notes)?,
+    let evidence = if points.captured(services, &mut notes).await? {
+        Evidence::Captured
+    } else {
+        points.backups(&mut notes)?
     };
     let (from_backup, to_backup) = match &evidence {
         Evidence::Captured => (None, None),

@@ -38,15 +38,14 @@ pub(super) async fn plan(services: &Services, id: &str) -> Result<UndoAnswer> {
     }
     let job = services.jobs.transition(id, &[Status::Pending], Status::Running, JobChange::default()).await?;
     let mut detail: UndoDetail = detail(&job)?;
-    let planned = match staged_plan(services, id).await? {
-        Some(planned) => planned,
-        None => {
-            let planned = window(services, id, &detail).await?;
-            let bytes = serde_json::to_vec(&planned)
-                .map_err(|e| Error::new(Code::Internal, format!("a plan has no JSON form: {e}")))?;
-            services.staging.put_if_absent(&plan_key(id), bytes.into()).await?;
-            staged_plan(services, id).await?.unwrap_or(planned)
-        }
+    let planned = if let Some(planned) = staged_plan(services, id).await? {
+        planned
+    } else {
+        let planned = window(services, id, &detail).await?;
+        let bytes = serde_json::to_vec(&planned)
+            .map_err(|e| Error::new(Code::Internal, format!("a plan has no JSON form: {e}")))?;
+        services.staging.put_if_absent(&plan_key(id), bytes.into()).await?;
+        staged_plan(services, id).await?.unwrap_or(planned)
     };
     let warnings = planned.exactness.notes.clone();
     let more = planned.pieces > 0;
