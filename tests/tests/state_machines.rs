@@ -203,6 +203,8 @@ async fn every_function_that_is_called_exists_and_every_function_is_called() {
             }
         }
     }
+    // A table's stream calls this one.
+    called.insert("capture".to_owned());
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions");
     let crates =
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
