@@ -153,16 +153,20 @@ pub(crate) async fn step(
             limits: services.limits.runs,
         },
     )?;
-    match order.join {
-        Join::Close => close::close(&joining, &mut writer, out).await?,
+    let joined = match order.join {
+        Join::Close => close::close(&joining, &mut writer, out).await,
         Join::Shuffle { shard, of } => {
-            shuffle::shuffle(&joining, Shard::new(shard, of), &mut writer, out).await?;
+            shuffle::shuffle(&joining, Shard::new(shard, of), &mut writer, out).await
         }
         Join::Compact { shard, of } => {
-            compact::compact(&joining, Shard::new(shard, of), &mut writer, out).await?;
+            compact::compact(&joining, Shard::new(shard, of), &mut writer, out).await
         }
+    };
+    let finished = joined.and_then(|()| writer.finish());
+    if writer.duplicate().is_some() {
+        return Err(joining.twice());
     }
-    writer.finish()?;
+    finished?;
     store(&mut writer, out).await?;
     Ok(out.staged_step(None, writer.next_sequence()))
 }
