@@ -32,7 +32,11 @@ pub async fn fail(services: &Services, event: &FailEvent) -> Result<FailAnswer> 
     } else {
         end(services, job, &error).await?
     };
-    if job.status != Status::Completed {
+    if job.status == Status::Completed {
+        // Its last step may have ended after it said so, and before it cleared up.
+        staging::clear(services, &job.id).await?;
+        services.jobs.forget_work(&job.id).await?;
+    } else {
         clean(services, &job).await?;
     }
     tracing::warn!(job = job.id, status = %job.status, code = error.code, "ended without completing");

@@ -4,6 +4,7 @@ use super::chance::Chance;
 use aws_sdk_dynamodb::config::interceptors::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
 };
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use holdfast_common::storage::{Fault, Faulty};
@@ -17,10 +18,10 @@ use std::sync::{Arc, Mutex};
 pub(crate) enum Weather {
     /// None.
     Fair,
-    /// Of storage, so many of a thousand, before or after their effect.
+    /// So many of a thousand, before or after their effect.
     Rough(Chance, u64),
-    /// All calls after so many more; the first of them after its effect if it says so.
-    Crash { left: u64, after: bool },
+    /// All calls after so many more.
+    Crash { left: u64 },
 }
 
 /// What becomes of a call.
@@ -46,26 +47,21 @@ impl Faults {
 
     /// Whether a crash was ordered and has happened.
     pub(crate) fn crashed(&self) -> bool {
-        matches!(self.0.lock().unwrap().0, Weather::Crash { left: 0, .. })
+        matches!(self.0.lock().unwrap().0, Weather::Crash { left: 0 })
     }
 
-    fn fate(&self, state: bool) -> Fate {
+    fn fate(&self) -> Fate {
         match &mut self.0.lock().unwrap().0 {
             Weather::Fair => Fate::Fine,
-            Weather::Rough(..) if state => Fate::Fine,
             Weather::Rough(chance, often) => match (chance.below(1000) < *often, chance.percent(50)) {
                 (false, _) => Fate::Fine,
                 (true, true) => Fate::Before,
                 (true, false) => Fate::After,
             },
-            Weather::Crash { left: 0, .. } => Fate::Before,
-            Weather::Crash { left, after } => {
+            Weather::Crash { left: 0 } => Fate::Before,
+            Weather::Crash { left } => {
                 *left -= 1;
-                match (*left, *after) {
-                    (0, true) => Fate::After,
-                    (0, false) => Fate::Before,
-                    _ => Fate::Fine,
-                }
+                if *left == 0 { Fate::Before } else { Fate::Fine }
             }
         }
     }
@@ -75,7 +71,7 @@ impl Faults {
         let faults = self.clone();
         Arc::new(Faulty::new(storage, move |_| {
             let error = || Error::new(Code::StorageUnavailable, "the store is away");
-            match faults.fate(false) {
+            match faults.fate() {
                 Fate::Fine => None,
                 Fate::Before => Some(Fault::Before(error())),
                 Fate::After => Some(Fault::After(error())),
@@ -86,6 +82,7 @@ impl Faults {
     /// A client whose calls fail as the weather is.
     pub(crate) fn client(&self, client: &aws_sdk_dynamodb::Client) -> aws_sdk_dynamodb::Client {
         let config = client.config().to_builder().interceptor(Failing(self.clone()));
+        let config = config.retry_config(RetryConfig::disabled());
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 }
@@ -110,7 +107,7 @@ impl Intercept for Failing {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let fate = self.0.fate(true);
+        let fate = self.0.fate();
         self.0.0.lock().unwrap().1 = fate;
         if fate == Fate::Before { Err("the table is away".into()) } else { Ok(()) }
     }
