@@ -52,7 +52,7 @@ impl Cloud {
     pub async fn capture(&self, resource: &str) -> Result<CaptureReport> {
         let resource: Resource = handler::decode(self.services().jobs.resource(resource).await?)?;
         let table = table(&resource)?;
-        let (stream, switched_on) = self.stream(&resource, table).await?;
+        let (stream, switched_on) = self.stream(&resource, table)?;
         let row = capture::known(self.services(), &resource.name).await?;
         let gaps = row.as_ref().map_or(0, |row| row.gaps.len());
         let row = row.filter(|row| row.stream == table);
@@ -87,7 +87,7 @@ impl Cloud {
     }
 
     /// The table's stream, on and with both images, and whether it was switched on for this.
-    async fn stream(&self, resource: &Resource, table: &str) -> Result<(StreamState, bool)> {
+    fn stream(&self, resource: &Resource, table: &str) -> Result<(StreamState, bool)> {
         let mut switched_on = false;
         let stream = match self.tables.stream(table)? {
             Some(stream) => stream,

@@ -198,7 +198,7 @@ async fn a_stream_that_was_cut_off_too_early_leaves_a_gap() {
     shop.put(&[order("a", 1)]).await;
     let before = shop.cloud.capture("orders").await.unwrap();
     shop.put(&[order("a", 2)]).await;
-    let lost = Timestamp::now();
+    let unseen = Timestamp::now();
     shop.put(&[order("a", 3)]).await;
     let stream = shop.database().stream(TABLE).unwrap().unwrap();
     let records = shop.database().stream_records(TABLE, &stream.arn, None, 100).unwrap();
@@ -207,7 +207,9 @@ async fn a_stream_that_was_cut_off_too_early_leaves_a_gap() {
     let report = shop.cloud.capture("orders").await.unwrap();
     assert_eq!((report.changes, report.gaps, report.new_gaps), (1, 1, 1));
     let coverage = log::coverage(shop.cloud.services(), "orders").await.unwrap().unwrap();
-    let Err(Uncovered::Gaps(gaps)) = coverage.covers(before.watermark, lost) else { panic!("{coverage:?}") };
+    let Err(Uncovered::Gaps(gaps)) = coverage.covers(before.watermark, unseen) else {
+        panic!("{coverage:?}")
+    };
     assert!(gaps[0].reason.contains("no longer held"), "{}", gaps[0].reason);
     assert_eq!(coverage.covers(report.watermark, report.watermark), Ok(()));
     assert_eq!(shop.cloud.capture("orders").await.unwrap().new_gaps, 0, "it is told once");

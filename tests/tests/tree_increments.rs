@@ -283,7 +283,7 @@ struct Watched<'a, 'b> {
 #[async_trait]
 impl TreeSink for Watched<'_, '_> {
     async fn begin(&mut self, meta: EntryMeta, part: Part) -> Result<Want> {
-        self.path = meta.path.clone();
+        self.path.clone_from(&meta.path);
         let want = self.inner.begin(meta, part).await?;
         if want == Want::Content {
             self.wanted.push(self.path.clone());

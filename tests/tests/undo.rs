@@ -15,6 +15,7 @@ use holdfast_workflow::undo::{
     self, UndoCounts, UndoDetail, UndoOf, UndoRequest, conflicts, dry_run, request,
 };
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
@@ -43,8 +44,10 @@ impl Shop {
     }
 
     fn put(&self, records: &Records) {
-        let lines: String =
-            records.iter().map(|(id, text)| format!("{{\"id\":{id},\"text\":\"{text}\"}}\n")).collect();
+        let mut lines = String::new();
+        for (id, text) in records {
+            writeln!(lines, "{{\"id\":{id},\"text\":\"{text}\"}}").unwrap();
+        }
         fs::write(self.records().join("products.jsonl"), lines).unwrap();
     }
 

@@ -110,6 +110,7 @@ async fn a_job_keeps_all_it_is_given() {
             warnings: 1,
         }),
         error: None,
+        backup_type: None,
     };
     let done = store.transition("J", &[Status::Running], Status::Completed, change.clone()).await.unwrap();
     job.backup_type = None;

@@ -341,7 +341,7 @@ async fn orders_that_make_no_sense_are_refused() {
         assert_eq!(error.code, Code::Internal);
     }
     let tree = StreamInfo { shape: StreamKind::Tree, ..stream(TABLE) };
-    let error = live.revert(&tree, &[one.clone()], OnConflict::Skip).await.unwrap_err();
+    let error = live.revert(&tree, std::slice::from_ref(&one), OnConflict::Skip).await.unwrap_err();
     assert_eq!(error.code, Code::InvalidInput);
     let gone = DynamoDbLive::new(dynamodb_at(server.address, |_| None), "gone", Limits::default());
     let error = gone.revert(&stream("gone"), &[one], OnConflict::Skip).await.unwrap_err();

@@ -212,7 +212,7 @@ async fn write_layer(
             (Some(_), None) => writer.tombstone(path).unwrap(),
             (None, Some(content)) => put(&mut writer, Change::Added, path, content, part),
             (Some(was), Some(is)) if was != is || is_base => {
-                put(&mut writer, Change::Changed, path, is, part)
+                put(&mut writer, Change::Changed, path, is, part);
             }
             _ => {}
         }

@@ -188,7 +188,7 @@ pub enum RestoreInput {
         restore: String,
     },
     /// A whole backup, or whole streams of it, into a target.
-    Request(RestoreRequest),
+    Request(Box<RestoreRequest>),
 }
 
 /// What to restore, and where to.

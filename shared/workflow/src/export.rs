@@ -87,8 +87,8 @@ pub async fn export_chunk(services: &Services, event: &TaskEvent) -> Result<Task
         objects: Vec::new(),
     };
     let result = match &order {
-        TaskOrder::Export(order) => export_step(services, &task, order, &mut out).await,
-        TaskOrder::Join(order) => join::step(services, &task, order, &mut out).await,
+        TaskOrder::Export(order) => Box::pin(export_step(services, &task, order, &mut out)).await,
+        TaskOrder::Join(order) => Box::pin(join::step(services, &task, order, &mut out)).await,
     };
     let staged = match result {
         Ok(step) => services.jobs.stage_step(&event.job, task.task, task.step, &value(&step)?).await,

@@ -166,9 +166,16 @@ impl Bench {
         target: TargetSpec,
     ) -> Result<Job> {
         let backup = backup.to_owned();
-        let request = RestoreRequest { backup, target, on_conflict: OnConflict::Fail, selection };
+        let request = RestoreRequest {
+            backup,
+            resource: None,
+            at: None,
+            target,
+            on_conflict: OnConflict::Fail,
+            selection,
+        };
         let execution = self.execution();
-        let input = RestoreInput::Request(request);
+        let input = RestoreInput::Request(Box::new(request));
         let planned = restore::restore(services, &RestoreEvent::Plan { input, execution }).await?;
         let id = planned["job"].as_str().unwrap().to_owned();
         let key = planned["tasks"]["key"].as_str().unwrap();

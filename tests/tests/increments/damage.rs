@@ -56,7 +56,9 @@ async fn is_full_after(bench: &Bench, asked: BackupType) -> Job {
     assert_eq!((stored.backup_type.as_str(), &stored.base), ("full", &None));
     let (lines, _) = bench.restored(&services, &job.id, Selection::default()).await;
     let mut expected = day(3);
-    expected.values_mut().for_each(|lines| lines.sort_unstable());
+    for lines in expected.values_mut() {
+        lines.sort_unstable();
+    }
     assert_eq!(lines, expected);
     bench.write(&day(4));
     let next = plain(bench, &services, "shop", asked).await.unwrap();

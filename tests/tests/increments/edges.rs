@@ -27,7 +27,9 @@ async fn comes_back(bench: &Bench, services: &Services, now: &Lines, asked: Back
     bench.write(now);
     let job = plain(bench, services, "shop", asked).await.unwrap();
     let mut expected = now.clone();
-    expected.values_mut().for_each(|lines| lines.sort_unstable());
+    for lines in expected.values_mut() {
+        lines.sort_unstable();
+    }
     let (restored, _) = bench.restored(services, &job.id, Selection::default()).await;
     assert_eq!(restored, expected);
     job

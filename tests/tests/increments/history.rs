@@ -81,7 +81,9 @@ impl World {
     /// The lines in any order.
     fn lines(&self, chance: &mut Chance) -> Lines {
         let mut all = self.sorted();
-        all.values_mut().for_each(|lines| chance.shuffle(lines));
+        for lines in all.values_mut() {
+            chance.shuffle(lines);
+        }
         all
     }
 
@@ -145,7 +147,7 @@ struct Seen {
 }
 
 impl History {
-    async fn run(seed: u64, seen: &Seen) {
+    async fn run(seed: u64, tally: &Seen) {
         let mut chance = Chance::new(seed);
         let compaction = Compaction {
             layers: chance.of(&[2, 3, 4, 1000]),
@@ -157,23 +159,23 @@ impl History {
         let mut history = Self { bench, chance, compaction, world, failed: 0 };
         let chain = |resource, limits| Chain { resource, limits, taken: Vec::new(), old: Vec::new() };
         let mut chains = [chain("joined", joined), chain("shuffled", shuffled)];
-        for _ in 0..1 + history.chance.below(7) {
+        for _ in 0..=history.chance.below(7) {
             history.world.change(&mut history.chance);
             let lines = history.world.lines(&mut history.chance);
             history.bench.write(&lines);
             let asked = history.chance.of(&TYPES);
             let mut stored = Vec::new();
             for chain in &mut chains {
-                let manifest = history.back_up(chain, asked, seen).await;
+                let manifest = history.back_up(chain, asked, tally).await;
                 stored.push(facts(&manifest));
             }
             assert_eq!(stored[0], stored[1], "both joins store the same");
         }
         history.all_come_back(&chains).await;
-        seen.failed.fetch_add(history.failed, Ordering::Relaxed);
+        tally.failed.fetch_add(history.failed, Ordering::Relaxed);
     }
 
-    async fn back_up(&mut self, chain: &mut Chain, asked: BackupType, seen: &Seen) -> Manifest {
+    async fn back_up(&mut self, chain: &mut Chain, asked: BackupType, tally: &Seen) -> Manifest {
         self.bench.configure(chain.resource, self.world.key, self.compaction).await;
         let job = self.driven(chain, asked).await;
         let manifest = self.bench.services.vault.manifest(&job.id).await.unwrap();
@@ -193,9 +195,9 @@ impl History {
                 let old = manifest.streams.iter().find(|old| old.info.name == stream.info.name)?;
                 (!old.layers.is_empty()).then(|| (old, &base.world.streams[&stream.info.name]))
             });
-            self.stream_is_right(&job, stream, before, seen);
+            self.stream_is_right(&job, stream, before, tally);
         }
-        seen.backups.fetch_add(1, Ordering::Relaxed);
+        tally.backups.fetch_add(1, Ordering::Relaxed);
         chain.taken.push(Taken { id: job.id, backup_type, world: self.world.clone() });
         manifest
     }
@@ -253,7 +255,7 @@ impl History {
         job: &Job,
         stream: &StreamManifest,
         before: Option<(&StreamManifest, &BTreeMap<u64, String>)>,
-        seen: &Seen,
+        tally: &Seen,
     ) {
         let now = &self.world.streams[&stream.info.name];
         assert_eq!(stream.records, now.len() as u64);
@@ -261,12 +263,12 @@ impl History {
         let own: Vec<_> = stream.layers.iter().filter(|layer| layer.backup == job.id).collect();
         let compacted = before.is_some_and(|(old, _)| self.compaction.is_due(old));
         let Some((old, then)) = before.filter(|_| !compacted) else {
-            seen.compacted.fetch_add(u64::from(compacted), Ordering::Relaxed);
+            tally.compacted.fetch_add(u64::from(compacted), Ordering::Relaxed);
             assert_eq!(stream.layers.len(), usize::from(!now.is_empty()), "one base, if anything");
             assert!(own.iter().all(|layer| layer.kind == LayerKind::Base && layer.delta.is_none()));
             return;
         };
-        seen.layered.fetch_add(1, Ordering::Relaxed);
+        tally.layered.fetch_add(1, Ordering::Relaxed);
         let count = |fits: &dyn Fn(&u64) -> bool, keys: &BTreeMap<u64, String>| {
             keys.keys().filter(|key| fits(key)).count() as u64
         };
@@ -382,7 +384,7 @@ fn number(name: &str) -> Option<u64> {
 fn random_histories_come_back() {
     let one = number("HOLDFAST_SEED");
     let (first, cases) = one.map_or((0, number("HOLDFAST_CASES").unwrap_or(400)), |seed| (seed, 1));
-    let (next, seen) = (AtomicU64::new(first), Seen::default());
+    let (next, tally) = (AtomicU64::new(first), Seen::default());
     let work = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         loop {
@@ -391,7 +393,7 @@ fn random_histories_come_back() {
                 break;
             }
             let _told = Told(seed);
-            runtime.block_on(History::run(seed, &seen));
+            runtime.block_on(History::run(seed, &tally));
         }
     };
     std::thread::scope(|scope| {
@@ -401,10 +403,10 @@ fn random_histories_come_back() {
     });
     if cases >= 100 {
         for (what, count) in [
-            ("backups", &seen.backups),
-            ("layered streams", &seen.layered),
-            ("compactions", &seen.compacted),
-            ("failures", &seen.failed),
+            ("backups", &tally.backups),
+            ("layered streams", &tally.layered),
+            ("compactions", &tally.compacted),
+            ("failures", &tally.failed),
         ] {
             assert!(count.load(Ordering::Relaxed) > cases / 20, "the histories have hardly any {what}");
         }

@@ -113,7 +113,7 @@ impl DocumentSource {
             .hint("run the backup again, at a time when nothing writes to the file")
     }
 
-    fn open(&self, path: &Path) -> Result<(File, Stamp)> {
+    fn open(path: &Path) -> Result<(File, Stamp)> {
         let failed = |cause: io::Error| source_error("read", &shown(path), cause);
         let file = File::open(path).map_err(failed)?;
         let stat = rustix::fs::fstat(&file).map_err(|cause| failed(cause.into()))?;
@@ -131,7 +131,7 @@ impl DocumentSource {
                 (text.clone(), None)
             }
             Place::File(path) => {
-                let (file, stamp) = self.open(path)?;
+                let (file, stamp) = Self::open(path)?;
                 if let Some(loaded) = loaded.as_ref().filter(|loaded| loaded.stamp == Some(stamp)) {
                     return Ok(Arc::clone(loaded));
                 }
@@ -229,7 +229,7 @@ impl DocumentSource {
                 Ok(text.get(start..start + length).ok_or_else(unreadable)?.to_owned())
             }
             Place::File(path) => {
-                let (file, stamp) = self.open(path)?;
+                let (file, stamp) = Self::open(path)?;
                 if Some(stamp) != range.stamp || range.end > stamp.size {
                     return Err(self.changed());
                 }

@@ -90,7 +90,10 @@ pub(super) fn update(key: &[String], from: &Item, to: &Item) -> Option<Expressio
     for (word, parts) in [("SET", set), ("REMOVE", remove)] {
         if !parts.is_empty() {
             let space = if out.update.is_empty() { "" } else { " " };
-            out.update.push_str(&format!("{space}{word} {}", parts.join(", ")));
+            out.update.push_str(space);
+            out.update.push_str(word);
+            out.update.push(' ');
+            out.update.push_str(&parts.join(", "));
         }
     }
     Some(out)

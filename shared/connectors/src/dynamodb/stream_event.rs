@@ -243,7 +243,8 @@ mod tests {
         }
         let mut none = record();
         let body = none["dynamodb"].as_object_mut().unwrap();
-        (body.remove("OldImage"), body.remove("NewImage"));
+        body.remove("OldImage");
+        body.remove("NewImage");
         assert!(StreamRecord::new(&none).unwrap().change(&key()).is_err());
     }
 

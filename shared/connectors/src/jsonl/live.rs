@@ -43,7 +43,7 @@ impl JsonlLive {
         Self { path: path.into() }
     }
 
-    fn open<'s>(&self, stream: &'s StreamInfo) -> Result<(Place, Lines)> {
+    fn open(&self, stream: &StreamInfo) -> Result<(Place, Lines)> {
         let StreamKind::Records { encoding, key } = &stream.shape else {
             return Err(Error::new(Code::InvalidInput, format!("stream {} holds files", stream.name))
                 .object(&stream.name)

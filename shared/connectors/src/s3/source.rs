@@ -125,8 +125,8 @@ impl S3Source {
         }
     }
 
-    fn path(&self, key: String) -> Vec<u8> {
-        self.bucket.path(&key).as_bytes().to_vec()
+    fn path(&self, key: &str) -> Vec<u8> {
+        self.bucket.path(key).as_bytes().to_vec()
     }
 
     fn range(&self, range: &SourceRange) -> Result<Range> {
@@ -191,17 +191,17 @@ impl Source for S3Source {
         range: &SourceRange,
         from: Option<&Cursor>,
     ) -> Result<Option<PathBounds>> {
-        let path = |key: Option<String>| key.map(|key| self.path(key));
+        let path = |key: Option<String>| key.map(|key| self.path(&key));
         let mut bounds = match self.range(range)? {
             Range::Listing { after, until } => PathBounds { after: path(after), until: path(until) },
             Range::Part(part) => {
-                let own = Some(self.path(part.key));
+                let own = Some(self.path(&part.key));
                 let after = if part.offset == 0 { path(part.after) } else { own.clone() };
                 PathBounds { after, until: own }
             }
         };
         if let Some(After { after }) = self.cursor(from)? {
-            bounds.after = Some(self.path(after));
+            bounds.after = Some(self.path(&after));
         }
         Ok(Some(bounds))
     }

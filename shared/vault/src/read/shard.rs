@@ -47,12 +47,11 @@ impl Shard {
     /// Which blocks, by their fences' first hashes, may hold hashes of the shard.
     pub(crate) fn blocks<'a>(
         self,
-        fences: impl ExactSizeIterator<Item = &'a [u8]> + Clone + 'a,
+        mut fences: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
     ) -> std::ops::Range<usize> {
         let count = fences.len();
-        let begins = |first: &[u8]| top_bits(first);
-        let from = fences.clone().position(|first| begins(first) >= self.first).unwrap_or(count);
-        let until = fences.clone().position(|first| begins(first) > self.last).unwrap_or(count);
+        let from = fences.clone().position(|first| top_bits(first) >= self.first).unwrap_or(count);
+        let until = fences.position(|first| top_bits(first) > self.last).unwrap_or(count);
         // The block before the first that begins in the shard may reach into it.
         from.saturating_sub(1)..until
     }

@@ -143,7 +143,9 @@ mod tests {
         #[test]
         fn positions_are_those_of_a_search(mut hashes: Vec<u128>, spread: bool, other: u128) {
             if !spread {
-                hashes.iter_mut().for_each(|hash| *hash >>= 70);
+                for hash in &mut hashes {
+                    *hash >>= 70;
+                }
             }
             hashes.sort_unstable();
             hashes.dedup();

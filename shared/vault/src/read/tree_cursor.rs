@@ -171,13 +171,12 @@ impl ChunkLists {
         while let Some(place) = self.refs.front() {
             let object = place.object;
             let key = reader.key(object)?;
-            let described = match reader.footer(object).await?.segments.get(place.segment as usize) {
-                Some(Segment::Chunks(described)) => described.clone(),
-                _ => {
-                    let why = format!("segment {} holds no chunk lists", place.segment);
-                    return Err(Error::damaged(key, why));
-                }
+            let segments = &reader.footer(object).await?.segments;
+            let Some(Segment::Chunks(described)) = segments.get(place.segment as usize) else {
+                let why = format!("segment {} holds no chunk lists", place.segment);
+                return Err(Error::damaged(key, why));
             };
+            let described = described.clone();
             if described.origin > origin {
                 return Ok(false);
             }

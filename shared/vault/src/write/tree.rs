@@ -276,7 +276,8 @@ impl TreeWriter {
         }
         self.closed_bytes += 64 + entry.meta.path.len() + open.places.len() * 8 + open.chunks.len() * 20;
         let (change, places, chunks) = (open.change, open.places, open.chunks);
-        self.closed.push(Closed::Entry(ClosedEntry { entry, digest, change, places, chunks }));
+        let closed = ClosedEntry { entry, digest, change, places, chunks };
+        self.closed.push(Closed::Entry(Box::new(closed)));
         self.finish_full_pack()?;
         Ok(Ended { digest, written: true })
     }
@@ -380,12 +381,11 @@ impl TreeWriter {
 
     /// The pack that is being written.
     fn open_pack(&mut self) -> Result<&mut OpenPack> {
-        let pack = match self.pack.take() {
-            Some(pack) => pack,
-            None => {
-                let object = ObjectWriter::new(&self.keys, ObjectKind::Pack)?;
-                OpenPack { number: self.packs.begin(object.id()), object }
-            }
+        let pack = if let Some(pack) = self.pack.take() {
+            pack
+        } else {
+            let object = ObjectWriter::new(&self.keys, ObjectKind::Pack)?;
+            OpenPack { number: self.packs.begin(object.id()), object }
         };
         Ok(self.pack.insert(pack))
     }

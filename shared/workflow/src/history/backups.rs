@@ -35,16 +35,16 @@ pub(super) async fn differences(
     let (old_key, new_key) = (|value: &[u8]| old_finder.key(value), |value: &[u8]| new_finder.key(value));
     let hasher = |manifest: &Manifest| vault.keys().key_hasher(manifest.name_key_version);
     let rehashed = from.name_key_version != to.name_key_version;
-    let shared = if rehashed { 0 } else { shared_layers(&old.layers, &new.layers) };
+    let under = if rehashed { 0 } else { shared_layers(&old.layers, &new.layers) };
     let common = RecordKeys::new(hasher(to)?, &new_key);
     let mut old = Side::new(vault, from, old, RecordKeys::new(hasher(from)?, &old_key));
     let mut new = Side::new(vault, to, new, RecordKeys::new(hasher(to)?, &new_key));
-    let of = Shard::count(old.rows_above(shared).max(new.rows_above(shared)), ROWS);
+    let of = Shard::count(old.rows_above(under).max(new.rows_above(under)), ROWS);
     for number in 0..of {
         let shard = Shard::new(number, of);
-        let was = old.rows(shared, shard, rehashed.then_some(&common)).await?;
-        let is = new.rows(shared, shard, None).await?;
-        let found = candidates(&was, &is, shared > 0);
+        let was = old.rows(under, shard, rehashed.then_some(&common)).await?;
+        let is = new.rows(under, shard, None).await?;
+        let found = candidates(&was, &is, under > 0);
         drop((was, is));
         for some in found.chunks(TOGETHER) {
             let differ = values(&mut old, &mut new, some, choice).await?;
@@ -106,26 +106,21 @@ impl<'a> Side<'a> {
         Self { reader: PackReader::new(vault, manifest, Fetch::Blocks), stream, keys }
     }
 
-    fn rows_above(&self, shared: usize) -> u64 {
-        let above = self.stream.layers.iter().skip(shared);
+    fn rows_above(&self, under: usize) -> u64 {
+        let above = self.stream.layers.iter().skip(under);
         above.flat_map(|layer: &Layer| &layer.segments).map(|segment| segment.count).sum()
     }
 
     /// The newest row of each key of the layers above the shared ones. A backup can do without its state tables, so
     /// where one is gone the records themselves are read; and where keys are hashed otherwise on the other side.
-    async fn rows(
-        &mut self,
-        shared: usize,
-        shard: Shard,
-        as_by: Option<&RecordKeys<'_>>,
-    ) -> Result<Vec<Row>> {
+    async fn rows(&mut self, under: usize, shard: Shard, as_by: Option<&RecordKeys<'_>>) -> Result<Vec<Row>> {
         if let Some(common) = as_by {
             return self.rows_read(shard, common).await;
         }
         let own = |state: StateRow| Row { state, own: state.hash };
-        match state::rows(&mut self.reader, &self.stream.layers[shared..], shard).await {
+        match state::rows(&mut self.reader, &self.stream.layers[under..], shard).await {
             Ok(rows) => Ok(rows.into_iter().map(own).collect()),
-            Err(error) if error.code == Code::ObjectMissing && shared == 0 => {
+            Err(error) if error.code == Code::ObjectMissing && under == 0 => {
                 let keys = self.keys.clone();
                 self.rows_read(shard, &keys).await
             }

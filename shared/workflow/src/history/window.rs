@@ -312,16 +312,16 @@ impl Points {
         let Some(only) = only else {
             return if records.is_empty() { Err(no_records(&self.resource)) } else { Ok(records) };
         };
-        let names: Vec<String> = records.iter().map(|stream| stream.name.clone()).collect();
+        let known: Vec<String> = records.iter().map(|stream| stream.name.clone()).collect();
         records.retain(|stream| stream.name == only);
         if records.is_empty() {
-            if names.is_empty() || trees.iter().any(|tree| tree == only) {
+            if known.is_empty() || trees.iter().any(|tree| tree == only) {
                 return Err(no_records(&self.resource));
             }
             let message = format!("{} has no stream {only:?} of records", self.resource);
             return Err(Error::new(Code::InvalidInput, message)
                 .object("--stream")
-                .hint(format!("its streams are {}", names.join(", "))));
+                .hint(format!("its streams are {}", known.join(", "))));
         }
         Ok(records)
     }

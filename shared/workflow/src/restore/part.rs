@@ -2,7 +2,7 @@
 
 use super::layered_tree::PathCursor;
 use super::{PartOrder, RestoreDetail, key_not_found, select, target};
-use crate::events::{TaskAnswer, TaskEvent};
+use crate::events::{Selection, TaskAnswer, TaskEvent};
 use crate::plan::{detail, same_plan, value};
 use crate::services::Services;
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use holdfast_vault::crypto::Namer;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::entry::TreeEntry;
 use holdfast_vault::format::footer::TreeSegment;
-use holdfast_vault::format::manifest::{SegmentRef, StreamManifest};
+use holdfast_vault::format::manifest::{Manifest, SegmentRef, StreamManifest};
 use holdfast_vault::model::{StreamKind, Warning};
 use holdfast_vault::read::tree::EntryContent;
 use holdfast_vault::read::{Fetch, MergedTree, PackReader, RecordKeys, layers, records, tree};
@@ -97,10 +97,12 @@ pub(super) fn take_conflicts(warnings: Vec<Warning>) -> (u64, Vec<Warning>) {
     (counts.iter().filter_map(|count| count.message.parse::<u64>().ok()).sum(), warnings)
 }
 
+fn unreadable(task: &Task, why: &serde_json::Error) -> Error {
+    Error::new(Code::Internal, format!("task {} has an unreadable order: {why}", task.task))
+}
+
 async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Outcome> {
-    let unreadable =
-        |e| Error::new(Code::Internal, format!("task {} has an unreadable order: {e}", task.task));
-    let order: PartOrder = serde_json::from_value(task.order.clone()).map_err(unreadable)?;
+    let order: PartOrder = serde_json::from_value(task.order.clone()).map_err(|e| unreadable(task, &e))?;
     same_plan(event, &order.plan)?;
     let job = services.jobs.job(&event.job).await?;
     let detail: RestoreDetail = detail(&job)?;
@@ -119,7 +121,9 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
         shard: 0,
     };
     let from = match &task.cursor {
-        Some(cursor) if order.paths.is_none() => PartCursor::deserialize(cursor).map_err(unreadable)?,
+        Some(cursor) if order.paths.is_none() => {
+            PartCursor::deserialize(cursor).map_err(|e| unreadable(task, &e))?
+        }
         _ => start,
     };
     let selection = &detail.request.selection;
@@ -149,21 +153,7 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
             }
         }
         StreamKind::Records { .. } => writing.records(from).await?,
-        StreamKind::Tree => {
-            let globs =
-                if selection.paths.is_empty() { None } else { Some(select::globs(&selection.paths)?) };
-            let Some(paths) = order.paths else {
-                writing.entries(from, globs.as_ref()).await?;
-                return Ok(writing.outcome);
-            };
-            let cursor = task.cursor.as_ref().map(PathCursor::deserialize).transpose().map_err(unreadable)?;
-            let span = paths.span(cursor)?;
-            let tree = MergedTree::new(&services.vault, &manifest, stream, span);
-            // Content stands in packs of all layers, and alternates between them.
-            let room = (2 * stream.layers.len() + 4).min(64);
-            writing.reader = PackReader::new(&services.vault, &manifest, Fetch::Blocks).with_room(room, room);
-            writing.merged(tree, globs.as_ref()).await?;
-        }
+        StreamKind::Tree => writing.tree(services, task, &order, &manifest, selection, from).await?,
     }
     Ok(writing.outcome)
 }
@@ -179,6 +169,26 @@ pub(super) struct Writing<'a> {
 }
 
 impl Writing<'_> {
+    async fn tree(
+        &mut self,
+        services: &Services,
+        task: &Task,
+        order: &PartOrder,
+        manifest: &Arc<Manifest>,
+        selection: &Selection,
+        from: PartCursor,
+    ) -> Result<()> {
+        let globs = if selection.paths.is_empty() { None } else { Some(select::globs(&selection.paths)?) };
+        let Some(paths) = &order.paths else { return self.entries(from, globs.as_ref()).await };
+        let cursor = task.cursor.as_ref().map(PathCursor::deserialize).transpose();
+        let span = paths.span(cursor.map_err(|e| unreadable(task, &e))?)?;
+        let tree = MergedTree::new(&services.vault, manifest, self.stream, span);
+        // Content stands in packs of all layers, and alternates between them.
+        let room = (2 * self.stream.layers.len() + 4).min(64);
+        self.reader = PackReader::new(&services.vault, manifest, Fetch::Blocks).with_room(room, room);
+        self.merged(tree, globs.as_ref()).await
+    }
+
     async fn records(&mut self, mut at: PartCursor) -> Result<()> {
         let mut batch = RecordBatch::default();
         while at.segment < self.end {
@@ -237,8 +247,8 @@ impl Writing<'_> {
         let mut batch = RecordBatch::default();
         let mut taken = HashSet::new();
         for candidates in meant {
-            let hashes = candidates.iter().map(|key| keys.hash_of(key));
-            match hashes.into_iter().find_map(|hash| Some((hash, found.get(&hash)?))) {
+            let mut meanings = candidates.iter().map(|key| keys.hash_of(key));
+            match meanings.find_map(|hash| Some((hash, found.get(&hash)?))) {
                 Some((hash, record)) if taken.insert(hash) => {
                     let key: &[u8] = if stored { &record.key } else { &[] };
                     batch.push(key, &record.value, 0);
@@ -258,8 +268,8 @@ impl Writing<'_> {
         wanted: &[Vec<u8>],
         changes: Option<&super::at::Changes<'_>>,
     ) -> Result<HashMap<u128, layers::Found>> {
-        let hashes: Vec<u128> = wanted.iter().map(|key| keys.hash_of(key)).collect();
-        let mut found = layers::find(&mut self.reader, self.stream, keys, &hashes).await?;
+        let looked_for: Vec<u128> = wanted.iter().map(|key| keys.hash_of(key)).collect();
+        let mut found = layers::find(&mut self.reader, self.stream, keys, &looked_for).await?;
         let Some(changes) = changes else { return Ok(found) };
         for latest in changes.of_keys(hasher, wanted).await? {
             match latest.value {

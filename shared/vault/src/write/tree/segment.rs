@@ -20,7 +20,7 @@ pub enum Change {
 
 /// What waits for its segment.
 pub(super) enum Closed {
-    Entry(ClosedEntry),
+    Entry(Box<ClosedEntry>),
     Tombstone(Vec<u8>),
 }
 
@@ -65,7 +65,8 @@ impl SegmentBuilder {
                 self.counts.deleted += 1;
                 DeltaEntry::Tombstone(path)
             }
-            Closed::Entry(ClosedEntry { mut entry, digest, change, places, chunks }) => {
+            Closed::Entry(closed) => {
+                let ClosedEntry { mut entry, digest, change, places, chunks } = *closed;
                 entry.extents = places.iter().map(|place| self.table.extent(place, packs)).collect();
                 let first = u64::from(entry.part.offset == 0);
                 self.files += first;
