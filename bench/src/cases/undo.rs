@@ -106,7 +106,7 @@ impl Incident {
         holdfast.apply(&json!({
             "name": TABLE,
             "source": { "kind": "dynamodb", "table": TABLE, "endpoint": "embedded" },
-            "policy": { "verify": "none" },
+            "policy": { "verify": "none", "capture": true },
         }))?;
         let done = holdfast.run(&["backup", TABLE, "--type", "full"])?;
         report.step(format!("{name}: backup"), done.usage);
