@@ -121,7 +121,8 @@ pub async fn plan(services: &Services, event: &PlanEvent) -> Result<Planned> {
     let mut detail: BackupDetail = detail(&job)?;
     let source = source(services, &detail.resource).await?;
     detail.streams = source.streams().await?;
-    let asked = job.backup_type.unwrap_or_default();
+    // Not the job's own word: an attempt that was cut short may have made it a full one.
+    let asked = event.input.backup_type.unwrap_or(detail.resource.policy.backup_type);
     let actual = build_on(services, &job, asked, &mut detail).await?;
     let listed = cut(services, &id, &mut detail, source.as_ref()).await?;
     detail.tasks = u32::try_from(listed.len()).unwrap_or(u32::MAX);

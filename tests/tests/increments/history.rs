@@ -153,8 +153,8 @@ impl History {
             layers: chance.of(&[2, 3, 4, 1000]),
             delta_percent: chance.of(&[0, 30, 200, 1_000_000]),
         };
-        let (joined, shuffled) = limits(&mut chance);
         let world = World::new(&mut chance);
+        let (joined, shuffled) = limits(&mut chance, world.fat > 0);
         let bench = Bench::new(joined).await;
         let mut history = Self { bench, chance, compaction, world, failed: 0 };
         let chain = |resource, limits| Chain { resource, limits, taken: Vec::new(), old: Vec::new() };
@@ -335,9 +335,12 @@ impl History {
 }
 
 /// Limits that join in memory, and such that join in shards.
-fn limits(chance: &mut Chance) -> (WorkLimits, WorkLimits) {
+fn limits(chance: &mut Chance, fat: bool) -> (WorkLimits, WorkLimits) {
     let mut joined = small();
     joined.range_bytes = chance.of(&[200, 700, 1 << 20]);
+    if fat {
+        joined.range_bytes = 4 << 20;
+    }
     joined.step_bytes = chance.of(&[100, 1 << 20]);
     joined.runs.run_bytes = chance.of(&[150, 600, 1 << 20]);
     joined.runs.pack_bytes = chance.of(&[300, 2_000, 1 << 20]);
