@@ -2,11 +2,9 @@
 
 use crate::dynamodb::item::read_item;
 use crate::dynamodb::number::{Number, same_number};
+use crate::dynamodb::plain::plain_attribute;
 use crate::jsonl::array_index;
 use crate::raw_json::{Members, compact, elements};
-use aws_sdk_dynamodb::types::AttributeValue;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::RecordEncoding;
 use serde_json::value::RawValue;
@@ -59,7 +57,7 @@ impl Plain {
                 let item = read_item(value)
                     .map_err(|error| Error { code: Code::ObjectDamaged, ..error })
                     .map_err(|error| error.hint("verify the backup it comes from"))?;
-                Ok(Self::attribute(AttributeValue::M(item)))
+                Ok(plain_attribute(AttributeValue::M(item)))
             }
         }
     }
@@ -99,34 +97,13 @@ impl Plain {
         }
     }
 
-    fn attribute(value: AttributeValue) -> Self {
-        let binary = |bytes: aws_sdk_dynamodb::primitives::Blob| STANDARD.encode(bytes);
-        match value {
-            AttributeValue::S(text) => Self::Text(text),
-            AttributeValue::N(number) => Self::Number(number),
-            AttributeValue::B(bytes) => Self::Binary(binary(bytes)),
-            AttributeValue::Bool(value) => Self::Bool(value),
-            AttributeValue::Ss(members) => Self::Set(SetKind::Texts, members),
-            AttributeValue::Ns(members) => Self::Set(SetKind::Numbers, members),
-            AttributeValue::Bs(members) => {
-                Self::Set(SetKind::Binaries, members.into_iter().map(binary).collect())
-            }
-            AttributeValue::L(members) => Self::List(members.into_iter().map(Self::attribute).collect()),
-            AttributeValue::M(members) => {
-                Self::Map(members.into_iter().map(|(name, value)| (name, Self::attribute(value))).collect())
-            }
-            // `NULL`, and nothing else: `read_item` knows no further type.
-            _ => Self::Null,
-        }
-    }
-
     /// A part of a canonical key.
     fn key_part(encoding: RecordEncoding, part: &str) -> Option<Self> {
         match encoding {
             RecordEncoding::Json => Self::text(part),
             RecordEncoding::DynamodbJson => {
                 let mut item = read_item(format!(r#"{{"k":{part}}}"#).as_bytes()).ok()?;
-                item.remove("k").map(Self::attribute)
+                item.remove("k").map(plain_attribute)
             }
         }
     }

@@ -13,6 +13,7 @@ mod json;
 mod live;
 pub(crate) mod number;
 mod pace;
+pub(crate) mod plain;
 mod present;
 mod schema;
 mod source;
