@@ -2,7 +2,7 @@
 
 use crate::dynamodb::item::read_item;
 use crate::dynamodb::number::{Number, same_number};
-use crate::dynamodb::plain::plain_attribute;
+use crate::dynamodb::plain::{plain_attribute, plain_item};
 use crate::jsonl::array_index;
 use crate::raw_json::{Members, compact, elements};
 use holdfast_vault::error::{Code, Error, Result};
@@ -57,7 +57,7 @@ impl Plain {
                 let item = read_item(value)
                     .map_err(|error| Error { code: Code::ObjectDamaged, ..error })
                     .map_err(|error| error.hint("verify the backup it comes from"))?;
-                Ok(plain_attribute(AttributeValue::M(item)))
+                Ok(plain_item(item))
             }
         }
     }

@@ -1,10 +1,16 @@
 //! Attribute values as plain ones.
 
+use super::item::Item;
 use crate::plain::{Plain, SetKind};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+
+/// An item without its types, but for sets and binary.
+pub(crate) fn plain_item(item: Item) -> Plain {
+    plain_attribute(AttributeValue::M(item))
+}
 
 /// An attribute's value without its type, but for sets and binary.
 pub(crate) fn plain_attribute(value: AttributeValue) -> Plain {
