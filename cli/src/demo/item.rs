@@ -42,10 +42,15 @@ pub(super) fn name(item: &Item, key: &[String]) -> String {
     key.iter().map(part).collect::<Vec<_>>().join("/")
 }
 
+/// A number as a database gives it back: without zeros that say nothing.
+fn shortest(number: &str) -> &str {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
+}
+
 fn attribute(hash: &mut Sha256, of: &Attribute) {
     match of {
         Attribute::Text(text) => bytes(hash, b'S', text.as_bytes()),
-        Attribute::Number(number) => bytes(hash, b'N', number.as_bytes()),
+        Attribute::Number(number) => bytes(hash, b'N', shortest(number).as_bytes()),
         Attribute::Bytes(blob) => bytes(hash, b'B', blob),
         Attribute::Bool(value) => bytes(hash, b'b', &[u8::from(*value)]),
         Attribute::Null => bytes(hash, b'0', &[]),
