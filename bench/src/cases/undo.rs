@@ -162,7 +162,7 @@ fn take_back(holdfast: &Holdfast, report: &mut Report, name: &str, window: &Wind
         Ok(done)
     };
     let captured = step("capture of the rest", &["capture", TABLE])?;
-    step("diff", &["diff", TABLE, "--from", &from, "--to", &to])?;
+    step("diff", &["diff", TABLE, "--from", &from, "--to", &to, "--limit", "0"])?;
     let undo = ["undo", TABLE, "--from", &from, "--to", &to, "--on-conflict", "skip"];
     let dry = step("undo, dry run", &[undo.as_slice(), &["--dry-run"]].concat())?;
     let undone = step("undo", &undo)?;
