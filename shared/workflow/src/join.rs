@@ -16,6 +16,7 @@ use crate::upload::{Registered, registered};
 use holdfast_common::jobs::{Job, JobChange, Status, Task};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::footer::Origin;
+use holdfast_vault::format::header::ObjectKind;
 use holdfast_vault::format::manifest::{Manifest, StreamManifest};
 use holdfast_vault::model::StreamInfo;
 use holdfast_vault::read::Shard;
@@ -113,7 +114,7 @@ pub async fn plan(services: &Services, event: &JoinEvent) -> Result<Joins> {
     Ok(answer(true))
 }
 
-/// Bytes that the tasks of each stream kept in staging.
+/// Bytes of records that the tasks of each stream kept in staging, about.
 async fn kept_bytes(services: &Services, job: &str) -> Result<HashMap<String, u64>> {
     let mut streams = HashMap::new();
     for task in services.jobs.tasks(job).all().await? {
@@ -121,13 +122,17 @@ async fn kept_bytes(services: &Services, job: &str) -> Result<HashMap<String, u6
     }
     let mut bytes = HashMap::new();
     for row in services.jobs.pack_rows(job).all().await? {
-        if let (Some(stream), Registered::Kept { kept }) = (streams.get(&row.task), registered(&row)?) {
-            *bytes.entry(stream.clone()).or_insert(0) += kept.size;
+        if let (Some(stream), Registered::Kept { kept }) = (streams.get(&row.task), registered(&row)?)
+            && kept.kind == ObjectKind::Pack
+        {
+            *bytes.entry(stream.clone()).or_insert(0) += kept.size.saturating_sub(FRAME);
         }
     }
     Ok(bytes)
 }
 
+/// What a sealed object takes beside its content, about.
+const FRAME: u64 = 512;
 /// Records compress to about a quarter.
 const EXPANDS: u64 = 4;
 
