@@ -74,15 +74,58 @@ fn put(database: &Database, table: &str, id: usize, attributes: &Attributes) {
     database.put_item(serde_json::from_value(request).unwrap()).unwrap();
 }
 
-fn delete(database: &Database, table: &str, id: usize) {
-    let request = json!({"TableName": table, "Key": {"id": {"N": id.to_string()}}});
-    database.delete_item(serde_json::from_value(request).unwrap()).unwrap();
-}
-
 fn add(database: &Database, table: &str, id: usize, name: &str, value: &Value) {
     let request = json!({"TableName": table, "Key": {"id": {"N": id.to_string()}}, "UpdateExpression": "SET #n = :v",
         "ExpressionAttributeNames": {"#n": name}, "ExpressionAttributeValues": {":v": value}});
     database.update_item(serde_json::from_value(request).unwrap()).unwrap();
+}
+
+/// Does what the other program does, and tells the item right before it and right after it: requests of the undo are
+/// under way, so that readings beside the act may already hold what one of them made.
+fn act(
+    database: &Database,
+    table: &str,
+    act: &Act,
+) -> Option<(usize, Option<Attributes>, Option<Attributes>)> {
+    let id = act.id()?;
+    let old = |answer: Value| {
+        let mut old = answer.get("Attributes").map(attributes)?;
+        old.remove("id");
+        Some(old)
+    };
+    let told = "ALL_OLD";
+    let key = json!({"id": {"N": id.to_string()}});
+    Some(match act {
+        Act::Put(_, new) => {
+            let request = json!({"TableName": table, "Item": item(id, new), "ReturnValues": told});
+            let answer = database.put_item(serde_json::from_value(request).unwrap()).unwrap();
+            (id, old(serde_json::to_value(answer).unwrap()), Some(new.clone()))
+        }
+        Act::Add(_, name, value) => loop {
+            // An answer does not tell an item without attributes from none, so each is asked for by itself.
+            let update = json!({"TableName": table, "Key": key, "UpdateExpression": "SET #n = :v",
+                "ConditionExpression": "attribute_exists(id)", "ExpressionAttributeNames": {"#n": name},
+                "ExpressionAttributeValues": {":v": value}, "ReturnValues": told});
+            if let Ok(answer) = database.update_item(serde_json::from_value(update).unwrap()) {
+                let old = old(serde_json::to_value(answer).unwrap());
+                let mut new = old.clone().unwrap_or_default();
+                new.insert((*name).to_owned(), value.clone());
+                break (id, old, Some(new));
+            }
+            let new = Attributes::from_iter([((*name).to_owned(), value.clone())]);
+            let put = json!({"TableName": table, "Item": item(id, &new),
+                "ConditionExpression": "attribute_not_exists(id)"});
+            if database.put_item(serde_json::from_value(put).unwrap()).is_ok() {
+                break (id, None, Some(new));
+            }
+        },
+        Act::Delete(_) => {
+            let request = json!({"TableName": table, "Key": key, "ReturnValues": told});
+            let answer = database.delete_item(serde_json::from_value(request).unwrap()).unwrap();
+            (id, old(serde_json::to_value(answer).unwrap()), None)
+        }
+        Act::Nothing => return None,
+    })
 }
 
 fn scan(database: &Database, table: &str) -> State {
@@ -457,15 +500,16 @@ fn run(records: &[Record], acts: Vec<Act>, policy: OnConflict) -> Outcome {
     let (database, name, log) = (server.database.clone(), table.clone(), Arc::clone(&seen));
     let live = live(server, &table, move |_| {
         let mut log = log.lock().unwrap();
-        let act = acts.lock().unwrap().pop_front().unwrap_or(Act::Nothing);
-        let before = scan(&database, &name);
-        match &act {
-            Act::Put(id, item) => put(&database, &name, *id, item),
-            Act::Add(id, attribute, value) => add(&database, &name, *id, attribute, value),
-            Act::Delete(id) => delete(&database, &name, *id),
-            Act::Nothing => {}
+        let next = acts.lock().unwrap().pop_front().unwrap_or(Act::Nothing);
+        let mut before = scan(&database, &name);
+        let mut after = before.clone();
+        if let Some((id, old, new)) = act(&database, &name, &next) {
+            for (state, item) in [(&mut before, old), (&mut after, new)] {
+                state.remove(&id);
+                state.extend(item.map(|item| (id, item)));
+            }
         }
-        log.push(Seen { before, act, after: scan(&database, &name) });
+        log.push(Seen { before, act: next, after });
     });
     let told = runtime.block_on(live.revert(&stream(&table), &reverts, policy)).unwrap();
     let end = scan(&server.database, &table);

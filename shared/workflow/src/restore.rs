@@ -199,6 +199,10 @@ async fn tasks(
             continue;
         }
         let segments: Vec<&SegmentRef> = stream.layers.iter().flat_map(|layer| &layer.segments).collect();
+        if segments.is_empty() && !detail.request.selection.keys.is_empty() {
+            // Nothing to read, and still an answer for every key: changes may hold it, or it is told missing.
+            tasks.push(empty_part(job, &detail.plan, stream, tasks.len())?);
+        }
         let (mut first, mut bytes, mut at) = (0, 0, Position::default());
         let mut next = Position::default();
         for (number, segment) in segments.iter().enumerate() {
@@ -228,6 +232,21 @@ async fn tasks(
         }
     }
     Ok(tasks)
+}
+
+/// A stream without segments as one task.
+fn empty_part(job: &str, plan: &str, stream: &StreamManifest, number: usize) -> Result<Task> {
+    let order = PartOrder {
+        plan: plan.to_owned(),
+        stream: stream.info.name.clone(),
+        first: 0,
+        end: 0,
+        bytes_before: 0,
+        records_before: 0,
+        shards: None,
+        paths: None,
+    };
+    Ok(Task::new(job, u32::try_from(number).unwrap_or(u32::MAX), &stream.info.name, value(&order)?))
 }
 
 async fn finish(services: &Services, event: &JobEvent) -> Result<TaskAnswer> {

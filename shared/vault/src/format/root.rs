@@ -91,6 +91,24 @@ impl WrappedKey {
         })
     }
 
+    /// A vault key that KMS wrapped: its ciphertext.
+    #[must_use]
+    pub fn wrapped_by_kms(vault: Id, version: u32, key: &str, ciphertext: &[u8]) -> Self {
+        Self {
+            format: super::FORMAT,
+            vault,
+            version,
+            wrapped_by: Wrapping::Kms { key: key.to_owned() },
+            wrapped: BASE64.encode(ciphertext),
+        }
+    }
+
+    /// What KMS is to unwrap; none if the base64 is broken.
+    #[must_use]
+    pub fn ciphertext(&self) -> Option<Vec<u8>> {
+        BASE64.decode(&self.wrapped).ok()
+    }
+
     /// Unwraps with the secret of a key file.
     ///
     /// # Errors

@@ -40,22 +40,58 @@ impl Vault {
     /// # Errors
     /// `KeyWrong` if a vault is there that the key does not open, or `Storage*`.
     pub async fn create(storage: Arc<dyn Storage>, key: &WrappingKey) -> Result<Self> {
-        if storage.list("keys/", None).await?.objects.is_empty() {
-            let fresh = VaultDescription { format: FORMAT, vault: Id(random()?) };
-            storage.put_if_absent(VAULT_KEY, json(&fresh)?).await?;
-            let description = describe(storage.as_ref()).await?;
-            let wrapped =
-                WrappedKey::wrap(description.vault, 1, &key.id, &key.secret, &SecretKey::random()?)?;
-            storage.put_if_absent(&wrapped_key_name(1), json(&wrapped)?).await?;
-        }
+        Self::describe_new(storage.as_ref(), async |vault, version, fresh: &SecretKey| {
+            WrappedKey::wrap(vault, version, &key.id, &key.secret, fresh)
+        })
+        .await?;
         Self::open(storage, key).await
     }
 
-    /// Opens a vault.
+    /// Writes a vault's description and its first key, as `wrap` wraps it, where there is no key yet. The first writer
+    /// of each object wins, so that several at once make one vault.
+    ///
+    /// # Errors
+    /// What `wrap` gives, `FormatUnsupported`, or `Storage*`.
+    pub async fn describe_new(
+        storage: &dyn Storage,
+        wrap: impl AsyncFn(Id, u32, &SecretKey) -> Result<WrappedKey>,
+    ) -> Result<()> {
+        if !storage.list("keys/", None).await?.objects.is_empty() {
+            return Ok(());
+        }
+        let fresh = VaultDescription { format: FORMAT, vault: Id(random()?) };
+        storage.put_if_absent(VAULT_KEY, json(&fresh)?).await?;
+        let description = describe(storage).await?;
+        let wrapped = wrap(description.vault, 1, &SecretKey::random()?).await?;
+        storage.put_if_absent(&wrapped_key_name(1), json(&wrapped)?).await?;
+        Ok(())
+    }
+
+    /// Opens a vault with a key file's secret.
     ///
     /// # Errors
     /// `HomeInvalid` if there is none, `FormatUnsupported`, `KeyWrong`, or `Storage*`.
     pub async fn open(storage: Arc<dyn Storage>, key: &WrappingKey) -> Result<Self> {
+        Self::open_with(storage, async |wrapped: &WrappedKey| {
+            if let Wrapping::Kms { key } = &wrapped.wrapped_by {
+                let name = wrapped_key_name(wrapped.version);
+                return Err(Error::new(Code::KeyWrong, format!("{name} is wrapped by KMS key {key}"))
+                    .object(name)
+                    .hint("open this vault through its stack, or with an exported recovery key"));
+            }
+            wrapped.unwrap_local(&key.secret)
+        })
+        .await
+    }
+
+    /// Opens a vault: `unwrap` opens every version of its key.
+    ///
+    /// # Errors
+    /// `HomeInvalid` if there is none, `FormatUnsupported`, what `unwrap` gives, or `Storage*`.
+    pub async fn open_with(
+        storage: Arc<dyn Storage>,
+        unwrap: impl AsyncFn(&WrappedKey) -> Result<SecretKey>,
+    ) -> Result<Self> {
         let description = describe(storage.as_ref()).await?;
         let mut versions = BTreeMap::new();
         for object in list_all(storage.as_ref(), "keys/").await? {
@@ -65,15 +101,7 @@ impl Vault {
             if wrapped.vault != description.vault || wrapped_key_name(wrapped.version) != object.key {
                 return Err(Error::damaged(&object.key, "it belongs to another vault or version"));
             }
-            if let Wrapping::Kms { key } = &wrapped.wrapped_by {
-                return Err(Error::new(
-                    Code::KeyWrong,
-                    format!("{} is wrapped by KMS key {key}", object.key),
-                )
-                .object(object.key)
-                .hint("open this vault through its stack, or with an exported recovery key"));
-            }
-            versions.insert(wrapped.version, wrapped.unwrap_local(&key.secret)?);
+            versions.insert(wrapped.version, unwrap(&wrapped).await?);
         }
         let keys = KeyRing::new(description.vault, versions)?;
         Ok(Self { storage, keys })

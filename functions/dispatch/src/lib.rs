@@ -1,0 +1,1 @@
+//! Starts what is due, and ends what died.

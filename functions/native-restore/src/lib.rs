@@ -1,0 +1,1 @@
+//! Restores a recovery point of DynamoDB or of AWS Backup into a new table.

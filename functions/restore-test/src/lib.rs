@@ -1,0 +1,1 @@
+//! A CloudFormation custom resource that proves a restore.

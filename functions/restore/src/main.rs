@@ -1,0 +1,7 @@
+//! The Lambda function `restore`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    holdfast_lambda::run(holdfast_restore::handle)
+}

@@ -1,0 +1,1 @@
+//! Reports what AWS Backup failed to do in the last day.

@@ -1,0 +1,1 @@
+//! Judges the restores of a restore testing plan.

@@ -1,0 +1,1 @@
+//! Recovery points, those of AWS Backup and of DynamoDB: restored, tested, validated.
