@@ -8,6 +8,6 @@ pub mod jobs;
 pub mod key_file;
 pub mod storage;
 pub mod telemetry;
-mod wait;
+pub mod wait;
 
 pub use clock::{Clock, Ids};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Waits before the next try, longer each time and never as long as a neighbour.
-pub(crate) async fn back_off(attempt: u32) {
+pub async fn back_off(attempt: u32) {
     let ceiling = 5_u64 << attempt.min(7);
     let mut random = [0_u8; 8];
     // Without randomness the wait is the ceiling: slower, still right.

@@ -5,7 +5,6 @@ use aws_sdk_kms::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
 use holdfast_vault::crypto::SecretKey;
 use holdfast_vault::error::{Code, Error, Result};
-use holdfast_vault::format::header::Id;
 use holdfast_vault::format::root::{WrappedKey, Wrapping, wrapped_key_name};
 use holdfast_vault::read::Vault;
 use holdfast_vault::storage::Storage;

@@ -1,6 +1,7 @@
 //! What every Lambda function begins with: logs, services out of the environment, keys out of KMS, errors as Lambda
 //! knows them.
 
+pub mod custom_resource;
 mod environment;
 mod keys;
 mod runtime;

@@ -19,6 +19,7 @@ where
 
 /// Serves a handler that works with what `open` gives. It is opened with the first event, so that a failure to open is
 /// an answer with its code, and tried again with the next event.
+#[expect(clippy::needless_pass_by_value, reason = "a main hands its handler over")]
 pub fn run_with<C, O, H>(open: O, handle: H) -> ExitCode
 where
     O: AsyncFn() -> Result<C>,
