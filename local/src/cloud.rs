@@ -170,7 +170,8 @@ impl Cloud {
         let job = self.run(&self.backup, id, handler::encode(&input)?).await?;
         if captured {
             self.capture_if_asked(resource).await?;
-            capture::check(&self.services, &job.id).await?;
+            let event = capture::CheckEvent { check: job.id.clone(), last: false };
+            capture::check(&self.services, &event).await?;
             return self.services.jobs.job(&job.id).await;
         }
         Ok(job)

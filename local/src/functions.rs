@@ -29,6 +29,7 @@ pub fn substitutions() -> BTreeMap<String, String> {
         ("RestoreFunctionArn", "restore"),
         ("FailFunctionArn", "fail"),
         ("UndoFunctionArn", "undo"),
+        ("CaptureFunctionArn", "capture"),
         ("NotificationTopicArn", TOPIC),
     ];
     functions.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()

@@ -50,6 +50,7 @@ const RETRYABLE: &[(&str, &[&[Code]])] = &[
     ("${RestoreFunctionArn}", &[TARGET]),
     ("${FailFunctionArn}", &[TARGET]),
     ("${UndoFunctionArn}", &[TARGET, STAGING]),
+    ("${CaptureFunctionArn}", &[]),
 ];
 
 struct Machine {

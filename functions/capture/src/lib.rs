@@ -1,7 +1,8 @@
-//! Captures changes of a table from its stream. Writes change objects into the vault.
+//! Captures changes of a table from its stream. Writes change objects into the vault. Asked about a backup, it tells
+//! whether a change was missed before it.
 
 use holdfast_vault::error::Result;
-use holdfast_workflow::capture::CaptureEvent;
+use holdfast_workflow::capture::{CaptureEvent, CheckEvent};
 use holdfast_workflow::{Services, capture, handler};
 use serde_json::Value;
 
@@ -12,6 +13,10 @@ use serde_json::Value;
 /// `InvalidInput` if the event is none of this function's, or what the work gives; then the whole batch is to be delivered
 /// again.
 pub async fn handle(services: &Services, event: Value) -> Result<Value> {
+    if event.get("check").is_some() {
+        let event: CheckEvent = handler::decode(event)?;
+        return handler::encode(&capture::check(services, &event).await?);
+    }
     let event: CaptureEvent = handler::decode(event)?;
     handler::encode(&capture::capture(services, &event).await?)
 }

@@ -13,7 +13,7 @@ mod rollup;
 mod rows;
 
 pub use batch::gap;
-pub use check::check;
+pub use check::{CheckAnswer, CheckEvent, check};
 pub use events::{CaptureAnswer, CaptureEvent, ItemFailure, Refusal, Tail};
 pub use progress::label_time;
 pub use rollup::{GATHERED, rollup};

@@ -3,12 +3,13 @@
 mod duplicates;
 mod layers;
 
-use crate::events::{JobEvent, TaskAnswer};
+use crate::events::{Committed, JobEvent};
 use crate::plan::{BackupDetail, detail, value};
 use crate::services::Services;
 use crate::staging;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use holdfast_common::jobs::{Job, JobChange, Status, StreamShape, StreamSummary, Task, Totals};
+use holdfast_connectors::SourceSpec;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::FORMAT;
 use holdfast_vault::format::footer::Segment;
@@ -24,8 +25,7 @@ const WARNINGS_KEPT: usize = 100;
 /// # Errors
 /// `SourceInvalid` if two records have the same key, `ObjectMissing` or `ObjectDamaged` if the vault does not hold
 /// what was admitted, `Cancelled`, or what state and storage give.
-pub async fn commit(services: &Services, event: &JobEvent) -> Result<TaskAnswer> {
-    let answer = TaskAnswer { job: event.job.clone(), task: 0, plan: String::new(), more: false };
+pub async fn commit(services: &Services, event: &JobEvent) -> Result<Committed> {
     let job = services.jobs.job(&event.job).await?;
     if job.status != Status::Completed {
         let manifest = match services.vault.manifest(&job.id).await {
@@ -38,7 +38,18 @@ pub async fn commit(services: &Services, event: &JobEvent) -> Result<TaskAnswer>
     }
     staging::clear(services, &job.id).await?;
     services.jobs.forget_work(&job.id).await?;
-    Ok(answer)
+    Ok(Committed { captured: is_captured(&job), job: job.id })
+}
+
+/// Whether a stream of the service's captures the changes of what was backed up. An embedded table is captured in step
+/// with its backups, by whoever runs them.
+fn is_captured(job: &Job) -> bool {
+    let Ok(BackupDetail { resource, .. }) = detail(job) else { return false };
+    let served = matches!(
+        &resource.source,
+        SourceSpec::Dynamodb { endpoint, .. } if endpoint.as_deref() != Some("embedded")
+    );
+    resource.policy.capture && served
 }
 
 async fn write(services: &Services, job: &Job) -> Result<Manifest> {

@@ -1,10 +1,11 @@
 //! The events that the state machines and the handlers exchange. They hold names, numbers and pointers: no record, no
 //! path of a source, no key.
 
-use holdfast_common::jobs::BackupType;
+use holdfast_common::jobs::{BackupType, StreamSummary, Totals};
 use holdfast_connectors::TargetSpec;
 use holdfast_connectors::target::OnConflict;
 use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::model::Warning;
 use holdfast_vault::read::verify::Findings;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -141,6 +142,15 @@ pub struct JobEvent {
     pub job: String,
 }
 
+/// What `commit` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    /// The backup's id.
+    pub job: String,
+    /// Whether its resource's changes are captured as they happen, so that the capture is to be compared with it.
+    pub captured: bool,
+}
+
 /// Asks `verify` to check a backup, or to go on checking it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VerifyEvent {
@@ -249,10 +259,89 @@ pub enum RestoreEvent {
         #[serde(flatten)]
         execution: Execution,
     },
+    /// Says what would be written, and whether it can be; writes nothing.
+    Check {
+        /// What the execution was started with.
+        input: CheckInput,
+        /// The execution.
+        #[serde(flatten)]
+        execution: Execution,
+    },
     /// Writes the next part of a task.
     Part(TaskEvent),
     /// Completes the target.
     Finish(JobEvent),
+}
+
+/// What the dry run of a restore is started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckInput {
+    /// `true`: what tells a dry run from a restore.
+    pub dry_run: bool,
+    /// What would be restored.
+    #[serde(flatten)]
+    pub input: RestoreInput,
+}
+
+/// What the dry run of a restore answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checked {
+    /// It can be done.
+    Possible(WouldRestore),
+    /// It cannot: an answer and no failure, since nobody but who asked needs to know.
+    Refused(Refusal),
+}
+
+/// What a restore would write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WouldRestore {
+    /// The backup's id.
+    pub backup: String,
+    /// The first of the streams: as many as an answer holds.
+    pub streams: Vec<StreamSummary>,
+    /// How many streams there are.
+    pub streams_total: u64,
+    /// How much all of them hold.
+    pub totals: Totals,
+    /// What the operator should see.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
+}
+
+/// An error as an answer carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The stable name of the failure.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// The object, field or file in question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self {
+            code: error.code.as_str().to_owned(),
+            message: error.message,
+            object: error.object,
+            hint: error.hint,
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let code = Code::ALL.iter().copied().find(|code| code.as_str() == refusal.code);
+        let mut error = Self::new(code.unwrap_or(Code::Internal), refusal.message);
+        (error.object, error.hint) = (refusal.object, refusal.hint);
+        error
+    }
 }
 
 /// What an undo is started with: a job that was made before. What it is to take back stands in job state.

@@ -12,26 +12,56 @@ use holdfast_vault::read::state::{StateRow, position};
 use holdfast_vault::read::{Fetch, PackReader, Shard, state};
 use holdfast_vault::write::records::{KeyStorage, TOMBSTONE_DIGEST, record_digest};
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Sources tell whole seconds.
 const SLACK: SignedDuration = SignedDuration::from_secs(60);
 
+/// Asks the capture function whether all that a backup found changed was captured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckEvent {
+    /// The backup's id.
+    pub check: String,
+    /// Whether the capture was given time enough to catch up: what it has not by now, it has missed.
+    #[serde(default)]
+    pub last: bool,
+}
+
+/// What is known of the changes before a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckAnswer {
+    /// The backup's id.
+    pub job: String,
+    /// Whether to ask again a little later: the capture has not reached the backup yet.
+    pub again: bool,
+    /// Whether changes were missed; then a gap is recorded.
+    pub gap: bool,
+}
+
 /// Compares what a completed backup found different from the one before it with the changes captured since. What no
 /// change explains lies in a gap, which is recorded with the capture and told by the backup. Call it once all changes
-/// made before the backup's end are captured; it may be repeated.
+/// made before the backup's end are captured; it may be repeated. `last` judges a capture that has not reached the
+/// backup: a stream that nobody reads any more looks like a table that nobody writes, but for what the backup found.
 ///
 /// # Errors
 /// `JobUnknown` if there is no such backup, or what state and storage give.
-pub async fn check(services: &Services, backup: &str) -> Result<Option<Gap>> {
+pub async fn check(services: &Services, event: &CheckEvent) -> Result<CheckAnswer> {
+    let backup = event.check.as_str();
+    let answer = |again, gap| CheckAnswer { job: backup.to_owned(), again, gap };
     let now = Arc::new(services.vault.manifest(backup).await?);
-    let Some(coverage) = log::coverage(services, &now.resource).await? else { return Ok(None) };
-    let Some(before) = previous(services, &now).await? else { return Ok(None) };
+    let Some(coverage) = log::coverage(services, &now.resource).await? else {
+        return Ok(answer(false, false));
+    };
+    let Some(before) = previous(services, &now).await? else { return Ok(answer(false, false)) };
     let (began, ended) = (time(&before.started_at, &before.id)?, time(&now.completed_at, &now.id)?);
-    let judged = coverage.covers(began, ended.min(coverage.watermark)).is_ok();
-    if !judged || coverage.watermark < time(&now.started_at, &now.id)? {
-        return Ok(None);
+    if coverage.covers(began, ended.min(coverage.watermark)).is_err() {
+        return Ok(answer(false, false));
+    }
+    if !event.last && coverage.watermark < time(&now.started_at, &now.id)? {
+        return Ok(answer(true, false));
     }
     let (mut unexplained, mut from) = (0_u64, ended.as_millisecond());
     for stream in &now.streams {
@@ -45,7 +75,7 @@ pub async fn check(services: &Services, backup: &str) -> Result<Option<Gap>> {
         from = from.min(earliest);
     }
     if unexplained == 0 {
-        return Ok(None);
+        return Ok(answer(false, false));
     }
     let found = Gap {
         from,
@@ -54,10 +84,10 @@ pub async fn check(services: &Services, backup: &str) -> Result<Option<Gap>> {
             "backup {backup} found {unexplained} records changed that no captured change explains"
         ),
     };
-    gap(services, &now.resource, found.clone()).await?;
     let warnings = vec![Warning::new("CaptureGap", found.reason.clone())];
+    gap(services, &now.resource, found).await?;
     services.jobs.update_job(backup, JobChange { warnings, ..JobChange::default() }).await?;
-    Ok(Some(found))
+    Ok(answer(false, true))
 }
 
 /// The backup that this one is compared with: its base, or the one completed before it.
