@@ -5,9 +5,10 @@ mod demo;
 mod exit;
 mod options;
 mod output;
+mod place;
 mod progress;
+mod stack;
 
-use clap::Parser as _;
 use holdfast_common::telemetry;
 use holdfast_vault::error::{Code, Error};
 use options::Options;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 const LEAST_THREADS: usize = 4;
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let options = match Options::read() {
         Ok(options) => options,
         Err(error) => return usage(&error),
     };

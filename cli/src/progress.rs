@@ -2,8 +2,8 @@
 
 use crate::options::Global;
 use crate::output::{age, size};
+use crate::place::Place;
 use holdfast_common::jobs::{Job, Progress};
-use holdfast_local::Cloud;
 use holdfast_vault::error::{Code, Error, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::SignedDuration;
@@ -13,23 +13,23 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often a job is asked how far it is.
+/// How often a bar is drawn.
 const TICK: Duration = Duration::from_millis(200);
 /// Over how long a rate is taken.
 const WINDOW: Duration = Duration::from_secs(5);
 
 /// Waits for the end of a job. It shows how far the job is, and cancels it on the first Ctrl-C; on the second the
-/// process ends, and the next one on this home ends the job.
+/// process ends; on a home the next one ends the job.
 pub(crate) async fn attend(
     global: &Global,
-    cloud: &Cloud,
+    place: &Place,
     id: &str,
     what: &str,
     mut work: impl Future<Output = Result<Job>> + Unpin,
 ) -> Result<Job> {
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let mut bar = Bar::new(global, what);
-    let mut ticks = interval(TICK);
+    let mut ticks = interval(place.tick());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut stopping, mut cancelled) = (false, false);
     loop {
@@ -41,10 +41,10 @@ pub(crate) async fn attend(
             _ = ticks.tick() => {
                 // A job that is not there yet, or cannot be reached, is asked again on the next tick.
                 if stopping && !cancelled {
-                    cancelled = cloud.cancel(id).await.is_ok();
+                    cancelled = place.cancel(id).await.is_ok();
                 }
                 if bar.shown()
-                    && let Ok(progress) = cloud.services().jobs.task_totals(id).await
+                    && let Ok(progress) = place.jobs().task_totals(id).await
                 {
                     bar.update(&progress);
                 }

@@ -21,7 +21,8 @@ const AWS_PLACES: &[(&str, &[&str])] = &[
     ("holdfast-connectors", &["aws.rs", "clients.rs", "dynamodb/", "s3/"]),
     ("holdfast-local", &["clients.rs", "cloud.rs", "dynamodb.rs"]),
     // The demo plays the shop's own application, which fills and reads its tables as any client of AWS would.
-    ("holdfast-cli", &["demo/tables.rs"]),
+    // Beside it, a stack is reached through the services that it stands on.
+    ("holdfast-cli", &["demo/tables.rs", "stack/"]),
     // So does the benchmark.
     ("holdfast-bench", &["cases/table.rs"]),
 ];

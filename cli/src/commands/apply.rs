@@ -1,10 +1,13 @@
 //! `holdfast apply`
 
+use super::jobs::write_warnings;
 use crate::exit::{Exit, after_help};
 use crate::options::Global;
 use crate::output::{Outcome, Report};
+use crate::place::Place;
 use holdfast_common::jobs::JobStore;
 use holdfast_vault::error::{Code, Result};
+use holdfast_vault::model::Warning;
 use holdfast_workflow::config;
 use holdfast_workflow::plan::value;
 use serde::Serialize;
@@ -14,7 +17,8 @@ use std::path::PathBuf;
 /// Says what is protected: reads a file of resources and keeps them
 ///
 /// Resources of the file are created or changed; those that it does not name stay as they are. The whole file is
-/// checked before anything is kept. Makes the home where there is none.
+/// checked before anything is kept. Makes the home where there is none. A stack must be granted what it is to read: what
+/// it lacks is told, with the parameter that grants it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = after_help!(
     "holdfast apply -f resources.yaml",
@@ -59,18 +63,25 @@ struct Line {
 struct Applied {
     resources: Vec<Line>,
     dry_run: bool,
+    /// What could not be told of a stack's grants.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
 }
 
 /// Carries the command out.
 pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let resources = config::load(&args.file)?;
     // A dry run makes no home; where there is none, nothing is known.
-    let cloud = match (args.dry_run, global.has_home()) {
+    let place = match (args.dry_run, global.is_there()) {
         (false, _) => Some(global.open_or_make().await?),
         (true, true) => Some(global.open().await?),
         (true, false) => None,
     };
-    let store = cloud.as_ref().map(|cloud| &cloud.services().jobs);
+    let warnings = match &place {
+        Some(place) => place.admit(&resources).await?,
+        None => Vec::new(),
+    };
+    let store = place.as_ref().map(Place::jobs);
     let mut lines = Vec::with_capacity(resources.len());
     for resource in &resources {
         let document = value(resource)?;
@@ -83,7 +94,7 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
         }
         lines.push(Line { name: resource.name.clone(), change });
     }
-    Outcome::new(&Applied { resources: lines, dry_run: args.dry_run }, global.json, Exit::Done)
+    Outcome::new(&Applied { resources: lines, dry_run: args.dry_run, warnings }, global.json, Exit::Done)
 }
 
 async fn change(store: &JobStore, name: &str, document: &serde_json::Value) -> Result<Change> {
@@ -107,6 +118,6 @@ impl Report for Applied {
             };
             writeln!(out, "{}: {change}", line.name)?;
         }
-        Ok(())
+        write_warnings(out, &self.warnings)
     }
 }

@@ -51,10 +51,10 @@ struct BackedUp(Job);
 
 /// Carries the command out.
 pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
-    let cloud = global.open().await?;
-    let id = cloud.new_id();
-    let work = Box::pin(cloud.run_backup(&id, &args.resource, args.backup_type.map(BackupType::from)));
-    let job = attend(global, &cloud, &id, &format!("backing up {}", args.resource), work).await?;
+    let place = global.open().await?;
+    let id = place.new_id();
+    let work = Box::pin(place.run_backup(&id, &args.resource, args.backup_type.map(BackupType::from)));
+    let job = attend(global, &place, &id, &format!("backing up {}", args.resource), work).await?;
     let damaged = job.verified.as_ref().is_some_and(|verified| !verified.valid);
     Outcome::new(&BackedUp(job), global.json, Exit::differences(damaged))
 }

@@ -42,11 +42,10 @@ struct Line<'a> {
 
 /// Carries the command out.
 pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
-    let cloud = global.open().await?;
-    let services = cloud.services();
+    let place = global.open().await?;
     let limit = args.limit as usize;
     let mut pages =
-        services.jobs.jobs(JobKind::Backup, args.resource.as_deref()).page_size(args.limit.min(1_000));
+        place.jobs().jobs(JobKind::Backup, args.resource.as_deref()).page_size(args.limit.min(1_000));
     let mut jobs: Vec<Job> = Vec::new();
     while let Some(page) = pages.next().await? {
         jobs.extend(page);
@@ -57,9 +56,9 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     }
     if let Some(resource) = args.resource.as_deref().filter(|_| jobs.is_empty()) {
         // An empty list of a name that nothing has would hide a slip of the pen.
-        services.jobs.resource(resource).await?;
+        place.jobs().resource(resource).await?;
     }
-    Outcome::new(&Backups { jobs, now: services.clock.now() }, global.json, Exit::Done)
+    Outcome::new(&Backups { jobs, now: place.now() }, global.json, Exit::Done)
 }
 
 impl Serialize for Backups {

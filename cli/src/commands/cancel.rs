@@ -11,7 +11,8 @@ use std::fmt::{self, Write as _};
 
 /// Cancels a backup or a restore, also one that another process runs
 ///
-/// What the job has made so far is removed; a cancelled backup leaves nothing in the vault's list of backups.
+/// What the job has made so far is removed; a cancelled backup leaves nothing in the vault's list of backups. On a stack
+/// its execution ends before its next step.
 #[derive(Debug, clap::Args)]
 #[command(after_help = after_help!("holdfast cancel 01K8Z6T3W4Q5R6S7T8V9W0X1Y2"))]
 pub(crate) struct Args {
@@ -33,7 +34,7 @@ struct Asked {
 pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let id = args.id.clone();
     let asked = match global.open().await {
-        Ok(cloud) => Asked { status: Some(cloud.cancel(&id).await?.status), id, requested: false },
+        Ok(place) => Asked { status: Some(place.cancel(&id).await?.status), id, requested: false },
         Err(error) if error.code == Code::HomeInUse => {
             Home::request_cancel(&global.home, &id)?;
             Asked { id, status: None, requested: true }

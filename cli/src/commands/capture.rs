@@ -50,8 +50,8 @@ impl From<CaptureReport> for Captured {
 
 /// Carries the command out. A gap that was found ends it with exit code 3.
 pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
-    let cloud = global.open().await?;
-    let captured = Captured::from(cloud.capture(&args.resource).await?);
+    let place = global.open_home("capture").await?;
+    let captured = Captured::from(place.home()?.capture(&args.resource).await?);
     let exit = Exit::differences(captured.new_gaps > 0);
     Outcome::new(&captured, global.json, exit)
 }

@@ -77,9 +77,9 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     };
     let choice =
         Choice { filter: RecordFilter::parse(&args.conditions, args.key_prefix.clone())?, keys: None };
-    let cloud = global.open().await?;
-    Box::pin(ready(global, &cloud, &asked)).await?;
-    let services = cloud.services();
+    let place = global.open_home("diff").await?;
+    Box::pin(ready(global, &place, &asked)).await?;
+    let services = place.home()?.services();
     let mut window = window(services, &asked).await?;
     let mut counting = Counting::default();
     let said = window.read(services, &choice, &mut counting).await?;

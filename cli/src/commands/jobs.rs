@@ -1,8 +1,8 @@
 //! What several commands say of jobs.
 
 use crate::output::{exact, time};
+use crate::place::Place;
 use holdfast_common::jobs::{BackupType, Job, JobError, JobKind, Status, StreamSummary, Verified};
-use holdfast_local::Cloud;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::Warning;
 use jiff::Timestamp;
@@ -50,9 +50,9 @@ impl<'a> BackupReport<'a> {
 }
 
 /// The id that an operator means: an id, or `latest:RESOURCE`.
-pub(super) async fn backup_id(cloud: &Cloud, text: &str) -> Result<String> {
+pub(super) async fn backup_id(place: &Place, text: &str) -> Result<String> {
     let Some(resource) = text.strip_prefix(LATEST) else { return Ok(text.to_owned()) };
-    let store = &cloud.services().jobs;
+    let store = place.jobs();
     let mut pages = store.jobs(JobKind::Backup, Some(resource));
     while let Some(page) = pages.next().await? {
         if let Some(job) = page.into_iter().find(|job| job.status == Status::Completed) {

@@ -20,8 +20,8 @@ pub(crate) struct Args {}
 
 /// Carries the command out.
 pub(crate) async fn run(global: &Global) -> Result<Outcome> {
-    let cloud = global.open().await?;
-    let rebuilt = catalogue::rebuild(cloud.services()).await?;
+    let place = global.open_home("rebuild").await?;
+    let rebuilt = catalogue::rebuild(place.home()?.services()).await?;
     let exit = Exit::differences(!rebuilt.errors.is_empty());
     Outcome::new(&rebuilt, global.json, exit)
 }

@@ -7,7 +7,6 @@ use crate::output::{Outcome, Report, Table, age, exact, time};
 use holdfast_common::jobs::{BackupType, Job, JobKind, Status};
 use holdfast_connectors::SourceSpec;
 use holdfast_vault::error::{Code, Error, Result};
-use holdfast_workflow::capture::log;
 use holdfast_workflow::config::{Resource, Tier};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -52,19 +51,18 @@ struct LastBackup {
 
 /// Carries the command out.
 pub(crate) async fn run(global: &Global) -> Result<Outcome> {
-    let cloud = global.open().await?;
-    let services = cloud.services();
-    let now = services.clock.now();
+    let place = global.open().await?;
+    let (jobs, now) = (place.jobs(), place.now());
     let mut lines = Vec::new();
-    for (name, document) in services.jobs.resources().all().await? {
+    for (name, document) in jobs.resources().all().await? {
         let resource: Resource = serde_json::from_value(document).map_err(|e| {
             Error::new(Code::Internal, format!("resource {name:?} is unreadable: {e}"))
                 .object(&name)
                 .hint("apply it again with `holdfast apply -f FILE`")
         })?;
-        let newest = services.jobs.jobs(JobKind::Backup, Some(&name)).page_size(1).next().await?;
+        let newest = jobs.jobs(JobKind::Backup, Some(&name)).page_size(1).next().await?;
         let last_backup = newest.into_iter().flatten().next().map(|job| last(&job, now));
-        let restorable = log::restorable_until(services, &name).await?;
+        let restorable = place.restorable_until(&name).await?;
         lines.push(Line {
             name,
             kind: kind(&resource.source),

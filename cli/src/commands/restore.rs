@@ -6,12 +6,11 @@ use crate::options::Global;
 use crate::output::{Outcome, Report, amount, counted, duration};
 use crate::progress::attend;
 use clap::ValueEnum;
-use holdfast_common::jobs::{Job, Status, StreamShape, StreamSummary};
+use holdfast_common::jobs::{Job, Status, StreamSummary};
 use holdfast_connectors::{OnConflict, TargetSpec};
 use holdfast_vault::error::{Code, Error, Result};
-use holdfast_vault::format::manifest::StreamManifest;
-use holdfast_vault::model::{StreamKind, Warning};
-use holdfast_workflow::events::{RestoreRequest, Selection};
+use holdfast_vault::model::Warning;
+use holdfast_workflow::events::{RestoreRequest, Selection, WouldRestore};
 use holdfast_workflow::restore;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -91,27 +90,27 @@ impl From<Conflict> for OnConflict {
 /// Carries the command out.
 pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let target = target(args)?;
-    let cloud = global.open().await?;
+    let place = global.open().await?;
     let selection =
         Selection { streams: args.streams.clone(), keys: args.keys.clone(), paths: args.paths.clone() };
     let (backup, resource, at) = match &args.at {
-        None => (backup_id(&cloud, &args.id).await?, None, None),
+        None => (backup_id(&place, &args.id).await?, None, None),
         Some(text) => {
             let resource = args.id.strip_prefix("latest:").unwrap_or(&args.id);
-            cloud.capture_if_asked(resource).await?;
+            place.capture_if_asked(resource).await?;
             (String::new(), Some(resource.to_owned()), Some(point(text)?))
         }
     };
     let on_conflict = args.on_conflict.into();
     let request = RestoreRequest { backup, resource, at, target, on_conflict, selection };
-    let id = cloud.new_id();
+    let id = place.new_id();
     if args.dry_run {
-        let streams = restore::dry_run(cloud.services(), &id, &request).await?;
-        return Outcome::new(&Planned::new(&request, &streams), global.json, Exit::Done);
+        let would = place.dry_run(&id, &request).await?;
+        return Outcome::new(&Planned::new(&request, would), global.json, Exit::Done);
     }
-    let work = Box::pin(cloud.run_restore(&id, &request));
-    let job = attend(global, &cloud, &id, &format!("restoring {}", args.id), work).await?;
-    let restored = Restored::new(&job, &request, cloud.vault_reads())?;
+    let work = Box::pin(place.run_restore(&id, &request));
+    let job = attend(global, &place, &id, &format!("restoring {}", args.id), work).await?;
+    let restored = Restored::new(&job, &request, place.vault_reads())?;
     let missed = restored.warnings.iter().any(|warning| warning.code == "KeyNotFound");
     Outcome::new(&restored, global.json, Exit::differences(missed))
 }
@@ -157,8 +156,8 @@ struct Restored {
     bytes: u64,
     conflicts: u64,
     warnings: Vec<Warning>,
-    /// How often the vault was read from: whole objects or ranges of them.
-    vault_reads: u64,
+    /// How often this process read from the vault: whole objects or ranges of them. On a stack it does not.
+    vault_reads: Option<u64>,
     #[serde(skip)]
     took: String,
     #[serde(skip)]
@@ -166,7 +165,7 @@ struct Restored {
 }
 
 impl Restored {
-    fn new(job: &Job, request: &RestoreRequest, vault_reads: u64) -> Result<Self> {
+    fn new(job: &Job, request: &RestoreRequest, vault_reads: Option<u64>) -> Result<Self> {
         let (backup, target, _, written) = restore::asked(job)?;
         Ok(Self {
             id: job.id.clone(),
@@ -210,34 +209,31 @@ struct Planned {
     records: u64,
     files: u64,
     bytes: u64,
+    warnings: Vec<Warning>,
+    /// Streams that are not listed, where a stack has more than its answer holds.
+    #[serde(skip_serializing_if = "is_none")]
+    streams_left: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Planned {
-    fn new(request: &RestoreRequest, streams: &[StreamManifest]) -> Self {
-        let sum = |of: fn(&StreamManifest) -> u64| streams.iter().map(of).sum();
+    fn new(request: &RestoreRequest, would: WouldRestore) -> Self {
         Self {
             dry_run: true,
-            backup: request.backup.clone(),
+            backup: would.backup,
             target: request.target.to_string(),
             partial: request.selection.is_partial(),
-            records: sum(|stream| stream.records),
-            files: sum(|stream| stream.files),
-            bytes: sum(|stream| stream.bytes),
-            streams: streams.iter().map(summary).collect(),
+            records: would.totals.records,
+            files: would.totals.files,
+            bytes: would.totals.bytes,
+            streams_left: would.streams_total.saturating_sub(would.streams.len() as u64),
+            streams: would.streams,
+            warnings: would.warnings,
         }
-    }
-}
-
-fn summary(stream: &StreamManifest) -> StreamSummary {
-    StreamSummary {
-        name: stream.info.name.clone(),
-        kind: match stream.info.shape {
-            StreamKind::Tree => StreamShape::Tree,
-            StreamKind::Records { .. } => StreamShape::Records,
-        },
-        records: stream.records,
-        files: stream.files,
-        bytes: stream.bytes,
     }
 }
 
@@ -245,12 +241,15 @@ impl Report for Planned {
     fn text(&self, out: &mut String) -> fmt::Result {
         let (backup, target) = (&self.backup, &self.target);
         let most = if self.partial { "at most " } else { "" };
-        let streams = counted(self.streams.len() as u64, "stream");
+        let streams = counted(self.streams.len() as u64 + self.streams_left, "stream");
         writeln!(out, "dry run: {streams} of backup {backup} would be written into {target}; nothing was")?;
         for stream in &self.streams {
             let amount = amount(stream.records, stream.files, stream.bytes);
             writeln!(out, "  {}: {most}{amount}", stream.name)?;
         }
-        Ok(())
+        if self.streams_left > 0 {
+            writeln!(out, "  and {} more", counted(self.streams_left, "stream"))?;
+        }
+        write_warnings(out, &self.warnings)
     }
 }

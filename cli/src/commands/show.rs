@@ -85,19 +85,18 @@ struct TaskLine {
 
 /// Carries the command out.
 pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
-    let cloud = global.open().await?;
-    let services = cloud.services();
-    let id = backup_id(&cloud, &args.id).await?;
+    let place = if args.delta { global.open_home("show --delta").await? } else { global.open().await? };
+    let id = backup_id(&place, &args.id).await?;
     if args.delta {
-        return Box::pin(delta::show(&cloud, &id)).await;
+        return Box::pin(delta::show(place.home()?, &id)).await;
     }
-    let job = services.jobs.job(&id).await?;
+    let job = place.jobs().job(&id).await?;
     let undone = match job.kind {
-        JobKind::Undo => Some(Undone::new(&cloud, job.clone()).await?),
+        JobKind::Undo => Some(Undone::new(&place, job.clone()).await?),
         JobKind::Backup | JobKind::Restore => None,
     };
-    let tasks = services.jobs.tasks(&id).all().await?;
-    Outcome::new(&Shown::new(job, undone, tasks, services.clock.now())?, global.json, Exit::Done)
+    let tasks = place.jobs().tasks(&id).all().await?;
+    Outcome::new(&Shown::new(job, undone, tasks, place.now())?, global.json, Exit::Done)
 }
 
 impl Shown {

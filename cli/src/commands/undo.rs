@@ -5,11 +5,11 @@ use super::window::{counts_text, exact_text, fields, fields_text, key, notes, re
 use crate::exit::{Exit, after_help};
 use crate::options::Global;
 use crate::output::{Outcome, Report, counted, duration};
+use crate::place::Place;
 use crate::progress::attend;
 use clap::ValueEnum;
 use holdfast_common::jobs::{Job, Status};
 use holdfast_connectors::{OnConflict, RecordFilter};
-use holdfast_local::Cloud;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::Warning;
 use holdfast_workflow::history::{Asked, Choice, Counts, Exactness, Point, window};
@@ -96,9 +96,10 @@ impl From<Conflicting> for OnConflict {
 pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let of = of(args)?;
     let keys = args.key_file.as_ref().map(read_keys).transpose()?;
-    let cloud = global.open().await?;
+    let place = global.open_home("undo").await?;
+    let cloud = place.home()?;
     if let UndoOf::Window { asked, .. } = &of {
-        Box::pin(ready(global, &cloud, asked)).await?;
+        Box::pin(ready(global, &place, asked)).await?;
     }
     let request = UndoRequest { of, on_conflict: args.on_conflict.into() };
     if args.dry_run {
@@ -114,8 +115,8 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     }
     let id = cloud.new_id();
     let work = Box::pin(cloud.run_undo(&id, &request, keys.as_deref()));
-    let job = attend(global, &cloud, &id, &what, work).await?;
-    let undone = Undone::new(&cloud, job).await?;
+    let job = attend(global, &place, &id, &what, work).await?;
+    let undone = Undone::new(&place, job).await?;
     let kept = undone.counts.conflicts > undone.counts.overwritten;
     Outcome::new(&undone, global.json, Exit::differences(kept))
 }
@@ -213,11 +214,12 @@ pub(super) struct Undone {
 }
 
 impl Undone {
-    pub(super) async fn new(cloud: &Cloud, job: Job) -> Result<Self> {
+    pub(super) async fn new(place: &Place, job: Job) -> Result<Self> {
         let of: UndoDetail = detail(&job)?;
-        let listed = match of.counts.conflicts {
-            0 => Vec::new(),
-            _ => conflicts(cloud.services(), &job.id, TOLD).await?,
+        // They stand in the vault, which a stack's operator does not read.
+        let listed = match (of.counts.conflicts, place) {
+            (0, _) | (_, Place::Stack(_)) => Vec::new(),
+            (_, Place::Home(cloud)) => conflicts(cloud.services(), &job.id, TOLD).await?,
         };
         let plan = of.plan;
         Ok(Self {

@@ -65,10 +65,10 @@ impl From<VerifyAnswer> for Verified {
 /// Carries the command out.
 pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let level: Level = args.level.parse()?;
-    let cloud = global.open().await?;
-    let id = backup_id(&cloud, &args.id).await?;
+    let place = global.open().await?;
+    let id = backup_id(&place, &args.id).await?;
     let bar = Bar::new(global, &format!("verifying {id}"));
-    let verified = Verified::from(cloud.run_verify(&id, &level.to_string()).await?);
+    let verified = Verified::from(place.run_verify(&id, &level.to_string()).await?);
     drop(bar);
     let exit = Exit::differences(!verified.valid);
     Outcome::new(&verified, global.json, exit)

@@ -2,10 +2,10 @@
 
 use crate::options::Global;
 use crate::output::{count, printable};
+use crate::place::Place;
 use crate::progress::attend;
 use holdfast_common::jobs::BackupType;
 use holdfast_connectors::{FieldChange, SourceSpec, changed_fields, key_text, plain};
-use holdfast_local::Cloud;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::{RecordEncoding, StreamInfo, StreamKind, Warning};
 use holdfast_workflow::config::Resource;
@@ -20,7 +20,8 @@ const SHOWN: usize = 60;
 
 /// The window that is asked for, with what can tell it made ready: changes are captured up to now, or, for a window that
 /// ends now and is not captured, a backup is made.
-pub(super) async fn ready(global: &Global, cloud: &Cloud, asked: &Asked) -> Result<()> {
+pub(super) async fn ready(global: &Global, place: &Place, asked: &Asked) -> Result<()> {
+    let cloud = place.home()?;
     let document = cloud.services().jobs.resource(&asked.resource).await?;
     let resource: Resource = decode(document)?;
     if resource.policy.capture && is_embedded(&resource.source) {
@@ -37,7 +38,7 @@ pub(super) async fn ready(global: &Global, cloud: &Cloud, asked: &Asked) -> Resu
     note(global, "changes of this resource are not captured, so a backup is made to see what it holds now");
     let id = cloud.new_id();
     let work = Box::pin(cloud.run_backup(&id, &asked.resource, Some(BackupType::Incremental)));
-    attend(global, cloud, &id, &format!("backing up {}", asked.resource), work).await?;
+    attend(global, place, &id, &format!("backing up {}", asked.resource), work).await?;
     Ok(())
 }
 

@@ -7,21 +7,28 @@ mod part;
 mod select;
 
 use crate::events::{
-    Execution, JobEvent, Planned, Pointer, RestoreEvent, RestoreInput, RestoreRequest, Selection, TaskAnswer,
-    TaskEvent,
+    CheckInput, Checked, Execution, JobEvent, Planned, Pointer, RestoreEvent, RestoreInput, RestoreRequest,
+    Selection, TaskAnswer, TaskEvent, WouldRestore,
 };
+use crate::metrics;
 use crate::plan::{detail, value};
 use crate::services::Services;
 use crate::staging;
-use holdfast_common::jobs::{Job, JobChange, JobKind, Status, Task, Totals};
+use holdfast_common::jobs::{
+    Job, JobChange, JobKind, JobStore, Status, StreamShape, StreamSummary, Task, Totals,
+};
 use holdfast_connectors::target::Position;
 use holdfast_connectors::{Limits, RestoreOrder, Target, TargetSpec, Written, open_target};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::manifest::{Manifest, SegmentRef, StreamManifest};
 use holdfast_vault::model::{StreamKind, Warning};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
+
+/// What the streams of a dry run's answer may take: a state's output is 256 KiB at most.
+const ANSWER_BYTES: usize = 200 << 10;
 
 /// What a restore's job keeps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,6 +76,7 @@ struct PartOrder {
 pub async fn restore(services: &Services, event: &RestoreEvent) -> Result<Value> {
     match event {
         RestoreEvent::Plan { input, execution } => value(&plan(services, input, execution).await?),
+        RestoreEvent::Check { input, execution } => value(&checked(services, input, execution).await?),
         RestoreEvent::Part(event) => value(&part::part(services, event).await?),
         RestoreEvent::Finish(event) => value(&finish(services, event).await?),
     }
@@ -89,29 +97,122 @@ pub async fn request(services: &Services, id: &str, request: &RestoreRequest) ->
     services.jobs.create_job(&job).await
 }
 
+/// As [`request`], where job state is at hand and the vault is not: what the vault must say, the plan asks it.
+///
+/// # Errors
+/// `JobUnknown` if job state has no such completed backup, `ResourceUnknown`, or what state gives.
+pub async fn request_unplanned(
+    jobs: &JobStore,
+    now: Timestamp,
+    id: &str,
+    request: &RestoreRequest,
+) -> Result<Job> {
+    let mut request = request.clone();
+    let resource = match (&request.at, &request.resource) {
+        (Some(_), Some(resource)) => {
+            jobs.resource(resource).await?;
+            request.backup.clear();
+            resource.clone()
+        }
+        _ => completed(jobs, &request.backup).await?.resource,
+    };
+    let detail =
+        RestoreDetail { request, order: None, plan: String::new(), tasks: 0, written: Written::default() };
+    jobs.create_job(&Job::new(id, JobKind::Restore, &resource, now, value(&detail)?)).await
+}
+
+/// A backup that job state has as completed.
+async fn completed(jobs: &JobStore, id: &str) -> Result<Job> {
+    match jobs.job(id).await {
+        Ok(job) if job.kind == JobKind::Backup && job.status == Status::Completed => Ok(job),
+        Ok(_) => Err(no_backup(id)),
+        Err(error) if error.code == Code::JobUnknown => Err(no_backup(id)),
+        Err(error) => Err(error),
+    }
+}
+
 /// What a restore would write, with the target's own word on whether it can; nothing is changed.
 ///
 /// # Errors
 /// As [`request`], and `Target*`.
-pub async fn dry_run(services: &Services, id: &str, request: &RestoreRequest) -> Result<Vec<StreamManifest>> {
-    let (request, _) = at::resolve(services, request).await?;
+pub async fn dry_run(services: &Services, id: &str, request: &RestoreRequest) -> Result<WouldRestore> {
+    let (request, warnings) = at::resolve(services, request).await?;
     let manifest = backup(services, &request.backup).await?;
     let streams = select::check(&manifest, &request.selection)?;
     let order = order(id, &request, &streams);
     target(services, &request, &order).await?.check(&order).await?;
-    Ok(streams.into_iter().cloned().collect())
+    let mut totals = Totals::default();
+    for stream in &streams {
+        totals.records += stream.records;
+        totals.files += stream.files;
+        totals.bytes += stream.bytes;
+    }
+    Ok(WouldRestore {
+        backup: request.backup,
+        streams_total: streams.len() as u64,
+        streams: streams.into_iter().map(summary).collect(),
+        totals,
+        warnings,
+    })
+}
+
+fn summary(stream: &StreamManifest) -> StreamSummary {
+    StreamSummary {
+        name: stream.info.name.clone(),
+        kind: match stream.info.shape {
+            StreamKind::Tree => StreamShape::Tree,
+            StreamKind::Records { .. } => StreamShape::Records,
+        },
+        records: stream.records,
+        files: stream.files,
+        bytes: stream.bytes,
+    }
+}
+
+/// A dry run as a state machine asks for it. What cannot be is an answer; what a repeat may cure is an error.
+async fn checked(services: &Services, input: &CheckInput, execution: &Execution) -> Result<Checked> {
+    if !input.dry_run {
+        return Err(Error::new(Code::InvalidInput, "dry_run is not true").object("dry_run"));
+    }
+    let looked = match &input.input {
+        RestoreInput::Job { restore } => match services.jobs.job(restore).await {
+            Ok(job) => dry_run(services, restore, &detail::<RestoreDetail>(&job)?.request).await,
+            Err(error) => Err(error),
+        },
+        RestoreInput::Request(asked) => dry_run(services, &execution.job_id()?, asked).await,
+    };
+    match looked {
+        Ok(mut would) => {
+            fit(&mut would.streams);
+            Ok(Checked::Possible(would))
+        }
+        Err(error) if error.code.retryable() => Err(error),
+        Err(error) => Ok(Checked::Refused(error.into())),
+    }
+}
+
+/// Leaves as many streams as the answer of a state may hold.
+fn fit(streams: &mut Vec<StreamSummary>) {
+    let mut bytes = 0;
+    // What a summary takes beside its name, with room to spare.
+    streams.retain(|stream| {
+        bytes += 2 * stream.name.len() + 160;
+        bytes <= ANSWER_BYTES
+    });
 }
 
 async fn backup(services: &Services, id: &str) -> Result<Arc<Manifest>> {
     match services.vault.manifest(id).await {
         Ok(manifest) => Ok(Arc::new(manifest)),
-        Err(error) if error.code == Code::ObjectMissing => {
-            Err(Error::new(Code::JobUnknown, format!("the vault holds no backup {id:?}"))
-                .object(id)
-                .hint("see `holdfast backups`"))
-        }
+        Err(error) if error.code == Code::ObjectMissing => Err(no_backup(id)),
         Err(error) => Err(error),
     }
+}
+
+fn no_backup(id: &str) -> Error {
+    Error::new(Code::JobUnknown, format!("the vault holds no backup {id:?}"))
+        .object(id)
+        .hint("see `holdfast backups`")
 }
 
 fn order(id: &str, request: &RestoreRequest, streams: &[&StreamManifest]) -> RestoreOrder {
@@ -136,8 +237,8 @@ async fn plan(services: &Services, input: &RestoreInput, execution: &Execution) 
         RestoreInput::Job { restore } => restore.clone(),
         RestoreInput::Request(asked) => request(services, &execution.job_id()?, asked).await?.id,
     };
-    let job =
-        services.jobs.transition(&id, &[Status::Pending], Status::Running, JobChange::default()).await?;
+    let change = JobChange { execution: Some(execution.execution.clone()), ..JobChange::default() };
+    let job = services.jobs.transition(&id, &[Status::Pending], Status::Running, change).await?;
     let planned = Planned {
         job: id.clone(),
         tasks: Pointer { bucket: services.staging.name().to_owned(), key: staging::task_list(&id) },
@@ -146,6 +247,10 @@ async fn plan(services: &Services, input: &RestoreInput, execution: &Execution) 
         return Ok(planned);
     }
     let mut detail: RestoreDetail = detail(&job)?;
+    let mut warnings = Vec::new();
+    if detail.request.backup.is_empty() {
+        (detail.request, warnings) = at::resolve(services, &detail.request).await?;
+    }
     let manifest = backup(services, &detail.request.backup).await?;
     let streams = select::check(&manifest, &detail.request.selection)?;
     let order = order(&id, &detail.request, &streams);
@@ -158,7 +263,7 @@ async fn plan(services: &Services, input: &RestoreInput, execution: &Execution) 
     detail.tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
     services
         .jobs
-        .update_job(&id, JobChange { detail: Some(value(&detail)?), ..JobChange::default() })
+        .update_job(&id, JobChange { detail: Some(value(&detail)?), warnings, ..JobChange::default() })
         .await?;
     target.prepare(&order).await?;
     services.jobs.put_tasks(&tasks).await?;
@@ -288,7 +393,10 @@ async fn complete(services: &Services, job: &Job) -> Result<()> {
     detail.written = Written { written: totals.records + totals.files, conflicts, bytes: totals.bytes };
     let change =
         JobChange { warnings, totals: Some(totals), detail: Some(value(&detail)?), ..JobChange::default() };
-    services.jobs.transition(&job.id, &[Status::Running], Status::Completed, change).await?;
+    let (job, done) = services.jobs.enter(&job.id, &[Status::Running], Status::Completed, change).await?;
+    if done {
+        metrics::restore_completed(services, &job).await;
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::batch::KEY_VERSION;
 use super::rows;
 use crate::services::Services;
-use holdfast_common::jobs::{JobKind, Status};
+use holdfast_common::jobs::{CaptureRow, JobKind, JobStore, Status};
 use holdfast_vault::error::Result;
 use holdfast_vault::format::changes::{Change, Gap};
 use holdfast_vault::read::changes::{ALL_KEYS, Window, changes, list, visit};
@@ -56,11 +56,11 @@ impl Coverage {
 /// # Errors
 /// What state and storage give.
 pub async fn coverage(services: &Services, resource: &str) -> Result<Option<Coverage>> {
-    Ok(rows::known(services, resource).await?.map(|row| Coverage {
-        since: time(row.since),
-        watermark: time(row.watermark().max(row.since)),
-        gaps: row.gaps,
-    }))
+    Ok(rows::known(services, resource).await?.map(covered))
+}
+
+fn covered(row: CaptureRow) -> Coverage {
+    Coverage { since: time(row.since), watermark: time(row.watermark().max(row.since)), gaps: row.gaps }
 }
 
 fn time(millis: i64) -> Timestamp {
@@ -133,17 +133,35 @@ pub async fn changes_of_key(
 /// # Errors
 /// What state and storage give.
 pub async fn restorable_until(services: &Services, resource: &str) -> Result<Option<Timestamp>> {
-    let mut jobs = services.jobs.jobs(JobKind::Backup, Some(resource));
-    let backup = loop {
-        let Some(page) = jobs.next().await? else { return Ok(None) };
+    let Some(backup) = newest_start(&services.jobs, resource).await? else { return Ok(None) };
+    Ok(Some(reached(backup, coverage(services, resource).await?)))
+}
+
+/// As [`restorable_until`], from what job state notes, where the vault is not at hand.
+///
+/// # Errors
+/// What state gives.
+pub async fn noted_until(jobs: &JobStore, resource: &str) -> Result<Option<Timestamp>> {
+    let Some(backup) = newest_start(jobs, resource).await? else { return Ok(None) };
+    Ok(Some(reached(backup, jobs.capture(resource).await?.map(covered))))
+}
+
+/// When the newest completed backup began.
+async fn newest_start(jobs: &JobStore, resource: &str) -> Result<Option<Timestamp>> {
+    let mut jobs = jobs.jobs(JobKind::Backup, Some(resource));
+    while let Some(page) = jobs.next().await? {
         let completed = page.into_iter().find(|job| job.status == Status::Completed);
         if let Some(started) = completed.and_then(|job| job.started_at) {
-            break started;
+            return Ok(Some(started));
         }
-    };
-    let Some(coverage) = coverage(services, resource).await? else { return Ok(Some(backup)) };
+    }
+    Ok(None)
+}
+
+fn reached(backup: Timestamp, coverage: Option<Coverage>) -> Timestamp {
+    let Some(coverage) = coverage else { return backup };
     let reached = coverage.watermark > backup && coverage.covers(backup, coverage.watermark).is_ok();
-    Ok(Some(if reached { coverage.watermark } else { backup }))
+    if reached { coverage.watermark } else { backup }
 }
 
 fn window(from: Timestamp, to: Timestamp) -> Window {
