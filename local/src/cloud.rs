@@ -9,6 +9,7 @@ use crate::journal::{Entry, Journal};
 use holdfast_common::clock::{Clock, Ids, RandomIds, SystemClock};
 use holdfast_common::jobs::{BackupType, Job, JobChange, JobStore, Status};
 use holdfast_common::storage::{Counting, DirectoryStorage, Operation};
+use holdfast_common::telemetry::NoMetrics;
 use holdfast_connectors::SourceSpec;
 use holdfast_vault::crypto::SecretKey;
 use holdfast_vault::error::{Code, Error, Result};
@@ -96,7 +97,8 @@ impl Cloud {
         // A source that is cut by number gains nothing from more ranges than are read at a time.
         let workers = u32::try_from(options.workers).unwrap_or(u32::MAX);
         let limits = WorkLimits { workers: options.limits.workers.min(workers), ..options.limits };
-        let services = Services { jobs, vault, staging, clients, clock, limits };
+        let metrics = Arc::new(NoMetrics);
+        let services = Services { jobs, vault, staging, clients, clock, metrics, limits };
         let functions = Functions::new(services.clone(), home.clone());
         let ports = Ports {
             tasks: Arc::new(functions.clone()),

@@ -2,7 +2,9 @@
 
 use crate::clock::Clock;
 use serde_json::{Map, Value, json};
+use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -84,7 +86,42 @@ pub struct Measure<'a> {
     pub value: f64,
 }
 
-/// Writes figures of a resource as one line in `CloudWatch`'s embedded metric format.
+/// Takes figures. A port, so that what has figures does not know whether anybody wants them.
+pub trait Metrics: Send + Sync + fmt::Debug {
+    /// Takes figures of a resource of a tier. What cannot be taken is lost.
+    fn put(&self, resource: &str, tier: &str, measures: &[Measure<'_>]);
+}
+
+/// Takes figures and keeps none: where nobody collects them.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct NoMetrics;
+
+impl Metrics for NoMetrics {
+    fn put(&self, _: &str, _: &str, _: &[Measure<'_>]) {}
+}
+
+/// Writes figures to standard output, from where `CloudWatch` takes those of a function.
+#[derive(Debug, Clone)]
+pub struct StdoutMetrics(Arc<dyn Clock>);
+
+impl StdoutMetrics {
+    /// Figures of this clock's time.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self(clock)
+    }
+}
+
+impl Metrics for StdoutMetrics {
+    fn put(&self, resource: &str, tier: &str, measures: &[Measure<'_>]) {
+        if let Err(error) = metric(&mut io::stdout().lock(), &*self.0, resource, tier, measures) {
+            tracing::warn!(resource, %error, "figures were lost");
+        }
+    }
+}
+
+/// Writes figures of a resource as one line in `CloudWatch`'s embedded metric format: by resource and tier, and once
+/// over all of them.
 ///
 /// # Errors
 /// What writing gives; a caller goes on without the metric.
@@ -104,7 +141,7 @@ pub fn metric(
             "Timestamp": clock.now().as_millisecond(),
             "CloudWatchMetrics": [{
                 "Namespace": NAMESPACE,
-                "Dimensions": [["resource", "tier"]],
+                "Dimensions": [["resource", "tier"], []],
                 "Metrics": definitions,
             }],
         }),
@@ -139,7 +176,7 @@ mod tests {
         let directive = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(line["_aws"]["Timestamp"], 1_793_491_200_123_i64);
         assert_eq!(directive["Namespace"], "Holdfast");
-        assert_eq!(directive["Dimensions"], json!([["resource", "tier"]]));
+        assert_eq!(directive["Dimensions"], json!([["resource", "tier"], []]));
         assert_eq!(directive["Metrics"][1], json!({"Name": "BackupSeconds", "Unit": "Seconds"}));
         assert_eq!((&line["resource"], &line["tier"]), (&json!("orders"), &json!("critical")));
         assert_eq!((&line["BackupBytes"], &line["BackupSeconds"]), (&json!(1024.0), &json!(1.5)));

@@ -6,8 +6,8 @@ mod support;
 use futures::future::join_all;
 use holdfast_common::clock::{Clock, ManualClock};
 use holdfast_common::jobs::{
-    BackupType, INDEXES, Job, JobChange, JobError, JobKind, JobStore, PackRow, Progress, Staged, Status,
-    StepEnd, StreamShape, StreamSummary, Task, Totals, Verified,
+    BackupType, INDEXES, Job, JobChange, JobError, JobKind, JobStore, PackRow, Progress, ScheduleRow, Staged,
+    Status, StepEnd, StreamShape, StreamSummary, Task, Totals, Verified,
 };
 use holdfast_vault::error::Code;
 use holdfast_vault::model::Warning;
@@ -102,6 +102,7 @@ async fn a_job_keeps_all_it_is_given() {
             bytes: 21,
         }]),
         detail: Some(json!({"manifest": "m"})),
+        execution: Some("nightly".to_owned()),
         verified: Some(Verified {
             level: "quick".to_owned(),
             at: clock.now(),
@@ -418,4 +419,76 @@ fn statuses_read_back() {
     }
     let clock = ManualClock::new(jiff::Timestamp::UNIX_EPOCH);
     assert_eq!(clock.now(), jiff::Timestamp::UNIX_EPOCH);
+}
+
+#[tokio::test]
+async fn a_transition_tells_whether_it_was_this_one() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    store.create_job(&Job::new("J", JobKind::Backup, "shop", clock.now(), Value::Null)).await.unwrap();
+    let start = || store.enter("J", &[Status::Pending], Status::Running, JobChange::default());
+    assert!(start().await.unwrap().1);
+    assert!(!start().await.unwrap().1);
+    let fail = || store.enter("J", &[Status::Running], Status::Failed, JobChange::default());
+    let ended = join_all((0..8).map(|_| fail())).await;
+    assert_eq!(ended.into_iter().filter(|told| told.as_ref().unwrap().1).count(), 1);
+}
+
+#[tokio::test]
+async fn open_jobs_are_those_that_have_not_ended() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    let open = || async {
+        let jobs = store.open_jobs().all().await.unwrap();
+        jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    for (id, kind) in [("A", JobKind::Backup), ("B", JobKind::Restore), ("C", JobKind::Undo)] {
+        store.create_job(&Job::new(id, kind, "shop", clock.now(), Value::Null)).await.unwrap();
+    }
+    store.transition("A", &[Status::Pending], Status::Running, JobChange::default()).await.unwrap();
+    assert_eq!(open().await, ["C", "B", "A"]);
+    for (id, end) in [("A", Status::Completed), ("B", Status::Failed), ("C", Status::Cancelled)] {
+        store.transition(id, &[Status::Pending, Status::Running], end, JobChange::default()).await.unwrap();
+    }
+    assert_eq!(open().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn jobs_go_on_below_an_id() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    for id in ["A", "B", "C", "D"] {
+        store.create_job(&Job::new(id, JobKind::Backup, "shop", clock.now(), Value::Null)).await.unwrap();
+    }
+    for resource in [None, Some("shop")] {
+        let older = store.jobs_before(JobKind::Backup, resource, Some("C")).all().await.unwrap();
+        assert_eq!(older.iter().map(|job| job.id.as_str()).collect::<Vec<_>>(), ["B", "A"]);
+    }
+}
+
+#[tokio::test]
+async fn a_resource_knows_when_it_came_and_when_it_changed() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    let added = clock.now();
+    store.put_resource("shop", &json!({"v": 1})).await.unwrap();
+    clock.advance(SignedDuration::from_mins(1));
+    assert_eq!(store.put_resource("shop", &json!({"v": 2})).await.unwrap(), Some(json!({"v": 1})));
+    let rows = store.resource_rows().all().await.unwrap();
+    assert_eq!((rows[0].name.as_str(), &rows[0].document), ("shop", &json!({"v": 2})));
+    assert_eq!((rows[0].added_at, rows[0].applied_at), (Some(added), Some(clock.now())));
+}
+
+#[tokio::test]
+async fn of_two_dispatchers_the_first_ones_word_stands() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    let row = |minutes| ScheduleRow {
+        schedule: Some("0 3 * * *".to_owned()),
+        time_zone: None,
+        after: clock.now() + SignedDuration::from_mins(minutes),
+    };
+    let known = || async { store.schedules().all().await.unwrap().pop().unwrap().1 };
+    assert!(store.put_schedule("shop", &row(0), None).await.unwrap());
+    assert!(!store.put_schedule("shop", &row(1), None).await.unwrap());
+    let first = known().await;
+    assert_eq!(first.row, row(0));
+    assert!(store.put_schedule("shop", &row(5), Some(&first)).await.unwrap());
+    assert!(!store.put_schedule("shop", &row(6), Some(&first)).await.unwrap());
+    assert_eq!(known().await.row, row(5));
 }

@@ -5,6 +5,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use holdfast_common::clock::{Clock, SystemClock};
 use holdfast_common::jobs::JobStore;
 use holdfast_common::storage::S3Storage;
+use holdfast_common::telemetry::StdoutMetrics;
 use holdfast_connectors::EnvironmentClients;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::storage::Storage;
@@ -89,6 +90,7 @@ pub async fn services() -> Result<Services> {
         vault: open_vault(&aws_sdk_kms::Client::new(&config), vault).await?,
         staging: Environment::bucket(&config, Environment::STAGING_BUCKET)?,
         clients: Arc::new(EnvironmentClients),
+        metrics: Arc::new(StdoutMetrics::new(clock.clone())),
         clock,
         limits,
     })

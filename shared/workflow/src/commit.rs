@@ -4,6 +4,7 @@ mod duplicates;
 mod layers;
 
 use crate::events::{Committed, JobEvent};
+use crate::metrics;
 use crate::plan::{BackupDetail, detail, value};
 use crate::services::Services;
 use crate::staging;
@@ -34,7 +35,10 @@ pub async fn commit(services: &Services, event: &JobEvent) -> Result<Committed> 
             Err(error) => return Err(error),
         };
         let change = completed(&manifest, &job)?;
-        services.jobs.transition(&job.id, &[Status::Running], Status::Completed, change).await?;
+        let (job, done) = services.jobs.enter(&job.id, &[Status::Running], Status::Completed, change).await?;
+        if done {
+            metrics::backup_completed(services, &job);
+        }
     }
     staging::clear(services, &job.id).await?;
     services.jobs.forget_work(&job.id).await?;

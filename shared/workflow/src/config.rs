@@ -17,6 +17,7 @@ pub use rules::resource_name;
 use holdfast_common::jobs::BackupType;
 use holdfast_connectors::{Limits, SourceSpec};
 use holdfast_vault::error::{Code, Error, Result};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -119,6 +120,25 @@ impl Tier {
             Self::Important => "important",
             Self::Reference => "reference",
         }
+    }
+
+    /// How much work may be lost at most: what was written since the newest moment that can be restored. Sales of more
+    /// than an hour cannot be made good by hand, a day's work on a catalogue can be, and reference data has its origin
+    /// elsewhere.
+    #[must_use]
+    pub const fn rpo(self) -> SignedDuration {
+        match self {
+            Self::Critical => SignedDuration::from_hours(1),
+            Self::Important => SignedDuration::from_hours(24),
+            Self::Reference => SignedDuration::from_hours(7 * 24),
+        }
+    }
+
+    /// Whether the RPO is missed where the newest moment that can be restored is so long ago. A quarter on top is left
+    /// to the backup that is under way: one a day can be restored when it is complete, not when it begins.
+    #[must_use]
+    pub fn rpo_missed(self, achieved: SignedDuration) -> bool {
+        achieved > self.rpo() + self.rpo() / 4
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::commit;
 use crate::events::{Caught, FailAnswer, FailEvent, JobEvent, RestoreInput, UndoInput};
+use crate::metrics;
 use crate::restore;
 use crate::services::Services;
 use crate::staging;
@@ -78,9 +79,13 @@ async fn end(services: &Services, job: Job, error: &JobError) -> Result<Job> {
         return Ok(job);
     }
     let change = JobChange { error: Some(error.clone()), ..JobChange::default() };
-    match services.jobs.transition(&job.id, &[Status::Pending, Status::Running], Status::Failed, change).await
-    {
-        Ok(job) => Ok(job),
+    match services.jobs.enter(&job.id, &[Status::Pending, Status::Running], Status::Failed, change).await {
+        Ok((job, failed)) => {
+            if failed {
+                metrics::job_failed(services, &job).await;
+            }
+            Ok(job)
+        }
         Err(raced) if matches!(raced.code, Code::JobState | Code::Cancelled) => {
             services.jobs.job(&job.id).await
         }

@@ -5,14 +5,16 @@ mod base;
 pub use base::{StreamPlan, Way, base_stream};
 
 use crate::config::Resource;
-use crate::events::{PlanEvent, Planned, Pointer, TaskEvent};
+use crate::events::{BackupInput, PlanEvent, Planned, Pointer, TaskEvent};
+use crate::metrics;
 use crate::services::Services;
 use crate::staging;
 use async_trait::async_trait;
-use holdfast_common::jobs::{BackupType, Job, JobChange, JobKind, Status, Task};
+use holdfast_common::jobs::{BackupType, Job, JobChange, JobKind, JobStore, Status, Task};
 use holdfast_connectors::{RangeSink, Sizing, Source, SourceRange, open_source};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::{StreamInfo, Warning};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -199,19 +201,33 @@ async fn cut(
 }
 
 async fn begin(services: &Services, event: &PlanEvent, id: &str) -> Result<Job> {
-    let document = services.jobs.resource(&event.input.resource).await?;
+    request(&services.jobs, services.clock.now(), id, &event.input).await?;
+    let change = JobChange { execution: Some(event.execution.execution.clone()), ..JobChange::default() };
+    let (job, began) = services.jobs.enter(id, &[Status::Pending], Status::Running, change).await?;
+    if began {
+        metrics::backup_started(services, &job);
+    }
+    Ok(job)
+}
+
+/// Makes the job of a backup, pending, of the resource as it is now, so that it can be told of before its execution
+/// begins. May be repeated.
+///
+/// # Errors
+/// `ResourceUnknown`, `JobState` if the id is that of a job of another kind, or what state gives.
+pub async fn request(jobs: &JobStore, now: Timestamp, id: &str, input: &BackupInput) -> Result<Job> {
+    let document = jobs.resource(&input.resource).await?;
     let resource: Resource = serde_json::from_value(document).map_err(|e| {
-        Error::new(Code::Internal, format!("resource {:?} is unreadable: {e}", event.input.resource))
+        Error::new(Code::Internal, format!("resource {:?} is unreadable: {e}", input.resource))
     })?;
-    let backup_type = event.input.backup_type.unwrap_or(resource.policy.backup_type);
-    let detail = BackupDetail::new(resource);
-    let mut job = Job::new(id, JobKind::Backup, &event.input.resource, services.clock.now(), value(&detail)?);
+    let backup_type = input.backup_type.unwrap_or(resource.policy.backup_type);
+    let mut job = Job::new(id, JobKind::Backup, &input.resource, now, value(&BackupDetail::new(resource))?);
     job.backup_type = Some(backup_type);
-    let stored = services.jobs.create_job(&job).await?;
+    let stored = jobs.create_job(&job).await?;
     if stored.kind != JobKind::Backup {
         return Err(Error::new(Code::JobState, format!("job {id} is a {}", stored.kind)).object(id));
     }
-    services.jobs.transition(id, &[Status::Pending], Status::Running, JobChange::default()).await
+    Ok(stored)
 }
 
 /// Why a job that has ended is not worked on.

@@ -2,6 +2,7 @@
 
 use holdfast_common::Clock;
 use holdfast_common::jobs::JobStore;
+use holdfast_common::telemetry::Metrics;
 use holdfast_connectors::Clients;
 use holdfast_vault::read::Vault;
 use holdfast_vault::storage::Storage;
@@ -66,6 +67,8 @@ pub struct Services {
     pub clients: Arc<dyn Clients>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Where figures go.
+    pub metrics: Arc<dyn Metrics>,
     /// How much one call does.
     pub limits: WorkLimits,
 }

@@ -35,7 +35,7 @@ use holdfast_vault::error::{Code, Error, Result};
 /// what state and storage give.
 pub async fn undo(services: &Services, event: &UndoEvent) -> Result<UndoAnswer> {
     match event {
-        UndoEvent::Plan { input, .. } => Box::pin(plan::plan(services, &input.undo)).await,
+        UndoEvent::Plan { input, execution } => Box::pin(plan::plan(services, &input.undo, execution)).await,
         UndoEvent::Apply(event) => apply::apply(services, &event.job).await,
         UndoEvent::Prove(event) => prove::prove(services, &event.job).await,
         UndoEvent::Finish(event) => prove::finish(services, &event.job).await,

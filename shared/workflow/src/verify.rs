@@ -2,6 +2,7 @@
 
 use crate::config::VerifyAfter;
 use crate::events::{VerifyAnswer, VerifyEvent, VerifyProgress};
+use crate::metrics;
 use crate::services::Services;
 use futures::{StreamExt, TryStreamExt, stream};
 use holdfast_common::jobs::{JobChange, Verified};
@@ -117,6 +118,8 @@ pub async fn verify(services: &Services, event: &VerifyEvent) -> Result<VerifyAn
     let answer = answer(event, level.to_string(), more, VerifyProgress { next_object: next, findings });
     if !more {
         record(services, &answer).await?;
+        let policy = serde_json::from_value(manifest.policy.clone()).ok();
+        metrics::backup_verified(services, &manifest.resource, policy.as_ref(), answer.valid).await;
     }
     Ok(answer)
 }
@@ -212,6 +215,9 @@ async fn unreadable(services: &Services, event: &VerifyEvent, error: Error) -> R
     let level = event.level.clone().unwrap_or_else(|| Level::Quick.to_string());
     let answer = answer(event, level, false, VerifyProgress { next_object: 0, findings });
     record(services, &answer).await?;
+    if let Ok(job) = services.jobs.job(&event.job).await {
+        metrics::backup_verified(services, &job.resource, None, answer.valid).await;
+    }
     Ok(answer)
 }
 

@@ -3,6 +3,7 @@
 use super::faults::Faults;
 use holdfast_common::clock::{Clock, Ids, ManualClock, SeededIds};
 use holdfast_common::jobs::{Job, JobChange, JobError, JobKind, JobStore, Status};
+use holdfast_common::telemetry::NoMetrics;
 use holdfast_connectors::{OnConflict, SourceSpec, TargetSpec};
 use holdfast_local::clients::HomeClients;
 use holdfast_local::dynamodb::EmbeddedDynamoDb;
@@ -54,6 +55,7 @@ impl Bench {
             staging: faults.around(Arc::new(staging.clone())),
             clients: Arc::new(HomeClients::new(tables)),
             clock: clock.clone(),
+            metrics: Arc::new(NoMetrics),
             limits,
         };
         let ids = SeededIds::new(clock.clone(), 1);

@@ -1,6 +1,6 @@
 //! How rows are written as items and read back.
 
-use super::table::{BY_KIND, BY_RESOURCE, PARTITION_KEY, SORT_KEY};
+use super::table::{BY_KIND, BY_OPEN, BY_RESOURCE, PARTITION_KEY, SORT_KEY};
 use super::{Job, PackRow, Status, Task, Totals, time};
 use aws_sdk_dynamodb::types::AttributeValue;
 use holdfast_vault::error::{Code, Error, Result};
@@ -17,6 +17,8 @@ pub(super) const JOB_SORT: &str = "JOB";
 pub(super) const TASK_PREFIX: &str = "TASK#";
 pub(super) const PACK_PREFIX: &str = "PACK#";
 pub(super) const RESOURCE_PARTITION: &str = "RESOURCE";
+/// Where [`BY_OPEN`] keeps its jobs.
+pub(super) const OPEN_PARTITION: &str = "open";
 
 pub(super) fn job_partition(job: &str) -> String {
     format!("JOB#{job}")
@@ -75,7 +77,7 @@ fn read_optional_json<T: DeserializeOwned>(item: &Item, name: &str) -> Result<Op
     item.contains_key(name).then(|| read_json(item, name)).transpose()
 }
 
-fn read_time(item: &Item, name: &str) -> Result<Option<Timestamp>> {
+pub(super) fn read_time(item: &Item, name: &str) -> Result<Option<Timestamp>> {
     let parse = || read_text(item, name)?.parse().map_err(|_| unreadable(item, name));
     item.contains_key(name).then(parse).transpose()
 }
@@ -99,6 +101,9 @@ pub(super) fn job_item(job: &Job, revision: u64) -> Result<Item> {
         ("revision".to_owned(), number(revision)),
         ("body".to_owned(), json(job)?),
     ]);
+    if !job.status.is_terminal() {
+        item.insert(BY_OPEN.partition_key.to_owned(), text(OPEN_PARTITION));
+    }
     Ok(item)
 }
 

@@ -2,9 +2,10 @@
 
 use super::failure::{Failure, TRIES, failure};
 use super::item::{
-    self, JOB_SORT, job_item, job_partition, number, read_job, read_number, resource_partition, text,
+    self, JOB_SORT, OPEN_PARTITION, job_item, job_partition, number, read_job, read_number,
+    resource_partition, text,
 };
-use super::table::{BY_KIND, BY_RESOURCE};
+use super::table::{BY_KIND, BY_OPEN, BY_RESOURCE, IndexDefinition};
 use super::{Job, JobChange, JobKind, JobStore, Pages, Status, StatusChange};
 use crate::wait::back_off;
 use holdfast_vault::error::{Code, Error, Result};
@@ -50,19 +51,41 @@ impl JobStore {
     /// Jobs of a kind, newest first: all of them, or those of one resource.
     #[must_use]
     pub fn jobs(&self, kind: JobKind, resource: Option<&str>) -> Pages<Job> {
+        self.jobs_before(kind, resource, None)
+    }
+
+    /// As [`JobStore::jobs`], from the first on that is older than the job of this id.
+    #[must_use]
+    pub fn jobs_before(&self, kind: JobKind, resource: Option<&str>, before: Option<&str>) -> Pages<Job> {
         let (index, partition) = match resource {
             Some(resource) => (BY_RESOURCE, resource_partition(kind.as_str(), resource)),
             None => (BY_KIND, kind.as_str().to_owned()),
         };
+        self.indexed(index, partition, before)
+    }
+
+    /// The jobs of all kinds that have not ended, newest first. A job that ended a moment ago may still be among them.
+    #[must_use]
+    pub fn open_jobs(&self) -> Pages<Job> {
+        self.indexed(BY_OPEN, OPEN_PARTITION.to_owned(), None)
+    }
+
+    fn indexed(&self, index: IndexDefinition, partition: String, before: Option<&str>) -> Pages<Job> {
         let query = self
             .client
             .query()
             .table_name(&self.table)
             .index_name(index.name)
-            .key_condition_expression("#partition = :partition")
             .expression_attribute_names("#partition", index.partition_key)
             .expression_attribute_values(":partition", text(partition))
             .scan_index_forward(false);
+        let query = match before {
+            None => query.key_condition_expression("#partition = :partition"),
+            Some(id) => query
+                .key_condition_expression("#partition = :partition AND #sort < :before")
+                .expression_attribute_names("#sort", index.sort_key)
+                .expression_attribute_values(":before", text(id)),
+        };
         Pages::new(self, query, read_job)
     }
 
@@ -74,6 +97,21 @@ impl JobStore {
     /// `JobUnknown`, `Cancelled` if the job was cancelled, `JobState` if it is of another status than `from`,
     /// `StateUnavailable`, `StateConflict` if others change the job all the time.
     pub async fn transition(&self, id: &str, from: &[Status], to: Status, change: JobChange) -> Result<Job> {
+        Ok(self.enter(id, from, to, change).await?.0)
+    }
+
+    /// As [`JobStore::transition`], and whether it was this call that changed the status: false for a repeat. Where an
+    /// answer was lost on the way, both calls may say false.
+    ///
+    /// # Errors
+    /// As [`JobStore::transition`].
+    pub async fn enter(
+        &self,
+        id: &str,
+        from: &[Status],
+        to: Status,
+        change: JobChange,
+    ) -> Result<(Job, bool)> {
         let now = self.clock.now();
         self.change_job(id, |job| {
             if job.status == to {
@@ -94,24 +132,48 @@ impl JobStore {
     /// # Errors
     /// `JobUnknown`, `StateUnavailable`, `StateConflict` if others change the job all the time.
     pub async fn update_job(&self, id: &str, change: JobChange) -> Result<Job> {
-        self.change_job(id, |job| {
+        let changed = self.change_job(id, |job| {
             let before = job.clone();
             apply(job, &change);
             Ok(*job != before)
-        })
-        .await
+        });
+        Ok(changed.await?.0)
     }
 
-    /// Reads, decides and writes, again if another writer came between. `decide` says whether there is a change.
-    async fn change_job(&self, id: &str, decide: impl Fn(&mut Job) -> Result<bool>) -> Result<Job> {
+    /// Removes the row of a job that did nothing and is not to: it was asked for only to be looked at. One that is at work
+    /// or has completed stays.
+    ///
+    /// # Errors
+    /// `StateUnavailable`.
+    pub async fn withdraw_job(&self, id: &str) -> Result<()> {
+        let sent = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(item::key(job_partition(id), JOB_SORT)))
+            .condition_expression("NOT #status IN (:running, :completed)")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":running", text(Status::Running.as_str()))
+            .expression_attribute_values(":completed", text(Status::Completed.as_str()))
+            .send()
+            .await;
+        match sent.map_err(|error| failure(&error)) {
+            Ok(_) | Err(Failure::Condition) => Ok(()),
+            Err(other) => Err(self.error(other, &format!("withdrawing job {id}"))),
+        }
+    }
+
+    /// Reads, decides and writes, again if another writer came between. `decide` says whether there is a change; the
+    /// answer says whether one was written.
+    async fn change_job(&self, id: &str, decide: impl Fn(&mut Job) -> Result<bool>) -> Result<(Job, bool)> {
         let mut attempt = 0;
         loop {
             let (mut job, revision) = self.job_and_revision(id).await?;
             if !decide(&mut job)? {
-                return Ok(job);
+                return Ok((job, false));
             }
             match self.put_job(&job, revision + 1, Some(revision)).await {
-                Ok(()) => return Ok(job),
+                Ok(()) => return Ok((job, true)),
                 Err(Failure::Condition | Failure::Conflict) if attempt < TRIES => {
                     back_off(attempt).await;
                     attempt += 1;
@@ -193,6 +255,9 @@ fn apply(job: &mut Job, change: &JobChange) {
     }
     if change.backup_type.is_some() {
         job.backup_type = change.backup_type;
+    }
+    if change.execution.is_some() {
+        job.execution = change.execution;
     }
     if let Some(totals) = change.totals {
         job.totals = totals;

@@ -9,6 +9,7 @@
 //! | task | `JOB#<id>` | `TASK#<number>` |
 //! | pack row | `JOB#<id>` | `PACK#<task>#<step>#<index>` |
 //! | resource | `RESOURCE` | the resource's name |
+//! | schedule | `SCHEDULE` | the resource's name |
 //! | capture | `CAPTURE` | the resource's name |
 //!
 //! Numbers in keys have ten digits, so that their order is that of the numbers.
@@ -20,6 +21,7 @@ mod job_rows;
 mod model;
 mod pages;
 mod resource_rows;
+mod schedule_rows;
 mod steps;
 mod table;
 mod task_rows;
@@ -32,6 +34,8 @@ pub use model::{
     StreamShape, StreamSummary, Task, Totals, Verified,
 };
 pub use pages::Pages;
+pub use resource_rows::ResourceRow;
+pub use schedule_rows::{Known, ScheduleRow};
 pub use table::{INDEXES, IndexDefinition, PARTITION_KEY, SORT_KEY};
 
 use crate::clock::Clock;

@@ -256,6 +256,10 @@ pub struct Job {
     /// What the latest verification found, where there was one.
     #[serde(default)]
     pub verified: Option<Verified>,
+    /// The name of the execution that works on it. `None` until one does, and in rows that were made before it was
+    /// kept: there it is the job's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<String>,
 }
 
 impl Job {
@@ -284,6 +288,7 @@ impl Job {
             detail,
             backup_type: None,
             verified: None,
+            execution: None,
         }
     }
 }
@@ -305,6 +310,8 @@ pub struct JobChange {
     pub verified: Option<Verified>,
     /// The type that a backup turned out to be, in place of the one that was asked for.
     pub backup_type: Option<BackupType>,
+    /// The name of the execution that works on it.
+    pub execution: Option<String>,
 }
 
 /// One unit of a job's work.

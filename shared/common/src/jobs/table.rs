@@ -29,8 +29,12 @@ pub(super) const BY_KIND: IndexDefinition =
 pub(super) const BY_RESOURCE: IndexDefinition =
     IndexDefinition { name: "by_resource", partition_key: "gsi_resource", sort_key: "gsi_sort" };
 
-/// The table's indexes: jobs of a kind, and jobs of a kind and a resource.
-pub const INDEXES: [IndexDefinition; 2] = [BY_KIND, BY_RESOURCE];
+/// Holds only the jobs that have not ended: few, however many there were.
+pub(super) const BY_OPEN: IndexDefinition =
+    IndexDefinition { name: "by_open", partition_key: "gsi_open", sort_key: "gsi_sort" };
+
+/// The table's indexes: jobs of a kind, jobs that have not ended, and jobs of a kind and a resource.
+pub const INDEXES: [IndexDefinition; 3] = [BY_KIND, BY_OPEN, BY_RESOURCE];
 
 impl JobStore {
     /// Makes the table, billed by request, unless it exists: for the embedded cloud, where no template does.

@@ -2,6 +2,7 @@
 
 use super::located::Document;
 use super::{Policy, Resource};
+use crate::schedule::Schedule;
 use holdfast_connectors::SourceSpec;
 use holdfast_vault::error::{Code, Error, Result};
 use std::collections::BTreeMap;
@@ -154,6 +155,24 @@ fn check_capture(resource: &Resource) -> Result<(), Fault> {
     Ok(())
 }
 
+fn check_schedule(policy: &Policy) -> Checked {
+    let Some(expression) = &policy.schedule else {
+        return match policy.time_zone {
+            Some(_) => Err((
+                "time_zone",
+                Fault::new(
+                    "there is no schedule that it is meant for",
+                    "add a schedule, or leave the field out",
+                ),
+            )),
+            None => Ok(()),
+        };
+    };
+    let told = |fault: crate::schedule::Fault| (fault.field, Fault::new(fault.message, fault.hint));
+    Schedule::parse(expression, policy.time_zone.as_deref()).map_err(told)?;
+    Schedule::check_interval(expression).map_err(told)
+}
+
 fn check_policy(policy: &Policy) -> Checked {
     let blank = |text: &Option<String>| text.as_deref().is_some_and(|text| text.trim().is_empty());
     given("schedule", blank(&policy.schedule), "write a cron expression, or leave the field out")?;
@@ -162,6 +181,7 @@ fn check_policy(policy: &Policy) -> Checked {
         blank(&policy.time_zone),
         "write an IANA name as Europe/Berlin, or leave the field out",
     )?;
+    check_schedule(policy)?;
     let above_zero = |field, value: Option<u32>, hint| match value {
         Some(0) => Err((field, Fault::new("0 is too small", hint))),
         _ => Ok(()),

@@ -189,11 +189,42 @@ fn checks_values() {
         ("{retention_days: -1}", "retention_days"),
         ("{limits: {workers: 0}}", "limits.workers"),
         ("{schedule: ''}", "schedule"),
+        ("{schedule: '* * * *'}", "schedule"),
+        ("{schedule: 0 25 * * *}", "schedule"),
+        ("{schedule: 0 3 * * * UTC}", "schedule"),
+        ("{schedule: 0 0 31 2 *}", "schedule"),
+        ("{schedule: '*/4 * * * *'}", "schedule"),
+        ("{schedule: 0 3 * * *, time_zone: Europe/Berlinn}", "time_zone"),
+        ("{schedule: 0 3 * * *, time_zone: +02:00}", "time_zone"),
+        ("{schedule: 0 3 * * *, time_zone: Australia/Lord_Howe}", "time_zone"),
+        ("{time_zone: Europe/Berlin}", "time_zone"),
         ("{codec: lz4}", "codec"),
     ] {
         let error = with("a", files, policy);
         assert_eq!(error.object, Some(format!("resources[0].policy.{field}")), "{policy}");
     }
+}
+
+#[test]
+fn a_schedule_is_told_by_its_place_and_what_to_write() {
+    let text =
+        "resources:\n  - name: a\n    source: {kind: files, path: x}\n    policy: {schedule: '* * * * *'}\n";
+    assert_refused(
+        text,
+        "shop.yaml:4:24: resources[0].policy.schedule: \"* * * * *\" is no schedule: it is due again within 5 minutes",
+        "resources[0].policy.schedule",
+    );
+    assert!(refused(text).hint.unwrap().contains("*/5"));
+}
+
+#[test]
+fn a_run_of_a_daily_backup_is_no_missed_rpo() {
+    let hours = SignedDuration::from_hours;
+    assert!(!Tier::Important.rpo_missed(hours(26)));
+    assert!(Tier::Important.rpo_missed(hours(31)));
+    assert!(!Tier::Critical.rpo_missed(SignedDuration::from_mins(75)));
+    assert!(Tier::Critical.rpo_missed(SignedDuration::from_mins(76)));
+    assert!(Tier::Reference.rpo_missed(hours(9 * 24)));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::piece::{About, Holds, PieceSink, Pieces, stage, window_key};
 use super::{UndoDetail, UndoOf, UndoPlan, choice, record};
-use crate::events::UndoAnswer;
+use crate::events::{Execution, UndoAnswer};
 use crate::history::sealed::{Recorder, Section};
 use crate::history::{self, Difference, Exactness};
 use crate::plan::{detail, value};
@@ -31,12 +31,13 @@ pub(super) async fn staged_plan(services: &Services, job: &str) -> Result<Option
     })
 }
 
-pub(super) async fn plan(services: &Services, id: &str) -> Result<UndoAnswer> {
+pub(super) async fn plan(services: &Services, id: &str, execution: &Execution) -> Result<UndoAnswer> {
     let job = services.jobs.job(id).await?;
     if job.kind != JobKind::Undo {
         return Err(Error::new(Code::JobState, format!("job {id} is a {}", job.kind)).object(id));
     }
-    let job = services.jobs.transition(id, &[Status::Pending], Status::Running, JobChange::default()).await?;
+    let change = JobChange { execution: Some(execution.execution.clone()), ..JobChange::default() };
+    let job = services.jobs.transition(id, &[Status::Pending], Status::Running, change).await?;
     let mut detail: UndoDetail = detail(&job)?;
     let planned = if let Some(planned) = staged_plan(services, id).await? {
         planned
