@@ -410,6 +410,8 @@ pub struct Caught {
 pub struct FailAnswer {
     /// The job's id.
     pub job: String,
+    /// What the job was to do: `backup`, `restore`, `undo`; `job` where none had been made.
+    pub kind: String,
     /// The status that the job ended with; none where no job had been made.
     pub status: Option<String>,
     /// Why, by its code.

@@ -21,7 +21,7 @@ pub async fn fail(services: &Services, event: &FailEvent) -> Result<FailAnswer> 
     let job = match services.jobs.job(&id).await {
         Ok(job) => job,
         Err(unknown) if unknown.code == Code::JobUnknown => {
-            return Ok(FailAnswer { job: id, status: None, code: error.code });
+            return Ok(FailAnswer { job: id, kind: "job".to_owned(), status: None, code: error.code });
         }
         Err(other) => return Err(other),
     };
@@ -41,7 +41,12 @@ pub async fn fail(services: &Services, event: &FailEvent) -> Result<FailAnswer> 
         clean(services, &job).await?;
     }
     tracing::warn!(job = job.id, status = %job.status, code = error.code, "ended without completing");
-    Ok(FailAnswer { job: job.id, status: Some(job.status.to_string()), code: error.code })
+    Ok(FailAnswer {
+        job: job.id,
+        kind: job.kind.to_string(),
+        status: Some(job.status.to_string()),
+        code: error.code,
+    })
 }
 
 /// Whether a backup is in the vault, though its job does not say so yet.

@@ -42,7 +42,11 @@ impl JobStore {
             .send()
             .await
             .map_err(|error| self.error(failure(&error), &format!("storing resource {name}")))?;
-        answer.attributes.filter(|old| old.contains_key("body")).map(|old| read_json(&old, "body")).transpose()
+        answer
+            .attributes
+            .filter(|old| old.contains_key("body"))
+            .map(|old| read_json(&old, "body"))
+            .transpose()
     }
 
     /// A resource's document.
