@@ -65,7 +65,7 @@ pub struct TaskCursor {
 /// Exports the next step of a task, unless it is exported already.
 ///
 /// # Errors
-/// `Source*`, `Storage*`, `Cancelled`, or what state gives. Nothing of a failed step stays in staging.
+/// `Source*`, `Storage*`, `Cancelled`, or what state gives.
 pub async fn export_chunk(services: &Services, event: &TaskEvent) -> Result<TaskAnswer> {
     let task = services.jobs.begin_attempt(&event.job, event.task).await?;
     if task.status == Status::Completed {
@@ -90,22 +90,11 @@ pub async fn export_chunk(services: &Services, event: &TaskEvent) -> Result<Task
         TaskOrder::Export(order) => Box::pin(export_step(services, &task, order, &mut out)).await,
         TaskOrder::Join(order) => Box::pin(join::step(services, &task, order, &mut out)).await,
     };
-    let staged = match result {
-        Ok(step) => services.jobs.stage_step(&event.job, task.task, task.step, &value(&step)?).await,
-        Err(error) => Err(error),
-    };
-    match staged {
-        Ok(Staged::Now) => Ok(event.answer(true)),
-        // Another attempt was faster: what this one exported is not needed.
-        Ok(Staged::Already(winner)) => {
-            out.remove_but(&winner).await?;
-            Ok(event.answer(true))
-        }
-        Ok(Staged::Admitted) => {
-            out.remove_but(&serde_json::Value::Null).await?;
-            let now = services.jobs.task(&event.job, event.task).await?;
-            Ok(event.answer(now.status != Status::Completed))
-        }
+    let failed = match result {
+        Ok(step) => match stage(&task, &out, &value(&step)?).await {
+            Ok(more) => return Ok(event.answer(more)),
+            Err(error) => error,
+        },
         Err(error) => {
             if out.remove_but(&serde_json::Value::Null).await.is_err() {
                 tracing::warn!(
@@ -114,10 +103,31 @@ pub async fn export_chunk(services: &Services, event: &TaskEvent) -> Result<Task
                     "staging could not be cleared; the job's end clears it"
                 );
             }
-            services.jobs.fail_task(&event.job, event.task, &JobError::from(&error)).await?;
-            Err(error)
+            error
+        }
+    };
+    services.jobs.fail_task(&event.job, event.task, &JobError::from(&failed)).await?;
+    Err(failed)
+}
+
+/// Says in job state what a step put into staging, and whether the task has more to do. Where that fails, the objects
+/// stay until the job's end: the row may have been written all the same, and then it names them.
+async fn stage(task: &Task, out: &StagedObjects<'_>, step: &serde_json::Value) -> Result<bool> {
+    let jobs = &out.services.jobs;
+    match jobs.stage_step(&task.job, task.task, task.step, step).await? {
+        Staged::Now => {}
+        // Another attempt was faster: what this one exported is not needed.
+        Staged::Already(winner) => out.remove_but(&winner).await?,
+        Staged::Admitted => {
+            // What was admitted is in the vault by now. What is kept for a join is not, and may be this attempt's: its
+            // row was written though its answer was lost, and a twin went on with it.
+            if !out.kept {
+                out.remove_but(&serde_json::Value::Null).await?;
+            }
+            return Ok(jobs.task(&task.job, task.task).await?.status != Status::Completed);
         }
     }
+    Ok(true)
 }
 
 /// What a task of a backup does.
