@@ -2,7 +2,7 @@
 
 use crate::dynamodb::EmbeddedDynamoDb;
 use async_trait::async_trait;
-use holdfast_connectors::{Clients, EnvironmentClients};
+use holdfast_connectors::{Clients, EnvironmentClients, environment_config};
 use holdfast_vault::error::Result;
 
 /// The endpoint that means the DynamoDB inside the home.
@@ -38,4 +38,9 @@ impl Clients for HomeClients {
     async fn s3(&self, endpoint: Option<&str>, region: Option<&str>) -> Result<aws_sdk_s3::Client> {
         EnvironmentClients.s3(endpoint, region).await
     }
+}
+
+/// KMS, as the environment gives it.
+pub(crate) async fn kms() -> aws_sdk_kms::Client {
+    aws_sdk_kms::Client::new(&environment_config(None, None).await)
 }

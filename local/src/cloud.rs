@@ -1,7 +1,7 @@
 //! The embedded cloud as a whole: opens a home, ends what was left, runs backups and restores.
 
 use crate::asl::{self, ExecutionOutcome, Interpreter, Ports, StateMachine, WallTime};
-use crate::clients::HomeClients;
+use crate::clients::{self, HomeClients};
 use crate::dynamodb::EmbeddedDynamoDb;
 use crate::functions::{Functions, substitutions};
 use crate::home::Home;
@@ -13,6 +13,7 @@ use holdfast_common::telemetry::NoMetrics;
 use holdfast_connectors::SourceSpec;
 use holdfast_vault::crypto::SecretKey;
 use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::format::root::{WrappedKey, Wrapping};
 use holdfast_vault::model::Warning;
 use holdfast_vault::read::Vault;
 use holdfast_vault::read::vault::WrappingKey;
@@ -318,12 +319,22 @@ impl Cloud {
     }
 }
 
+/// The vault of a home: a new one, one of its key file, or a copy of a stack's, whose keys KMS unwraps.
 async fn open_vault(home: &Home) -> Result<(Vault, Arc<Counting>)> {
-    let key = home.key()?;
     let directory = DirectoryStorage::open(&home.path().join("vault"))?;
     let storage = Arc::new(Counting::new(Arc::new(directory)));
-    let wrapping = WrappingKey { id: key.id_text(), secret: SecretKey::new(*key.secret()) };
-    Ok((Vault::create(storage.clone(), &wrapping).await?, storage))
+    let vault = if storage.list("keys/", None).await?.objects.is_empty() {
+        let key = home.key()?;
+        let wrapping = WrappingKey { id: key.id_text(), secret: SecretKey::new(*key.secret()) };
+        Vault::create(storage.clone(), &wrapping).await?
+    } else {
+        Vault::open_with(storage.clone(), async |wrapped: &WrappedKey| match wrapped.wrapped_by {
+            Wrapping::Local { .. } => wrapped.unwrap_local(&SecretKey::new(*home.key()?.secret())),
+            Wrapping::Kms { .. } => holdfast_kms::unwrap(&clients::kms().await, wrapped).await,
+        })
+        .await?
+    };
+    Ok((vault, storage))
 }
 
 /// Why a job failed, out of its row, or out of its execution where it has none.

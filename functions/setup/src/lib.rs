@@ -1,8 +1,9 @@
 //! Makes the vault of a stack: its description and its key, wrapped by KMS. A CloudFormation custom resource, so that a
 //! stack whose key does not wrap, or whose bucket takes nothing, is rolled back before anyone trusts it.
 
+use holdfast_kms::create_vault;
 use holdfast_lambda::custom_resource::{Answer, Request, RequestType, answer};
-use holdfast_lambda::{Environment, aws_config, create_vault};
+use holdfast_lambda::{Environment, aws_config};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::storage::Storage;
 use serde::Deserialize;

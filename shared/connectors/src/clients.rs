@@ -28,7 +28,8 @@ pub trait Clients: Send + Sync {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct EnvironmentClients;
 
-async fn load(endpoint: Option<&str>, region: Option<&str>) -> Result<aws_config::SdkConfig> {
+/// Region, credentials and endpoint as the AWS CLI finds them, but for what is given.
+pub async fn environment_config(region: Option<&str>, endpoint: Option<&str>) -> aws_config::SdkConfig {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
             aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,
@@ -39,17 +40,19 @@ async fn load(endpoint: Option<&str>, region: Option<&str>) -> Result<aws_config
         loader = loader.region(Region::new(region.to_owned()));
     }
     if let Some(endpoint) = endpoint {
-        if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
-            return Err(Error::new(
-                Code::InvalidInput,
-                format!("endpoint {endpoint:?} is no http(s) address"),
-            )
-            .object("endpoint")
-            .hint("write it as http://127.0.0.1:8000"));
-        }
         loader = loader.endpoint_url(endpoint);
     }
-    Ok(loader.load().await)
+    loader.load().await
+}
+
+async fn load(endpoint: Option<&str>, region: Option<&str>) -> Result<aws_config::SdkConfig> {
+    let bad = endpoint.filter(|text| !text.starts_with("http://") && !text.starts_with("https://"));
+    if let Some(endpoint) = bad {
+        return Err(Error::new(Code::InvalidInput, format!("endpoint {endpoint:?} is no http(s) address"))
+            .object("endpoint")
+            .hint("write it as http://127.0.0.1:8000"));
+    }
+    Ok(environment_config(region, endpoint).await)
 }
 
 #[async_trait]

@@ -28,7 +28,7 @@ mod staged_dir;
 pub mod target;
 
 pub use batch::{RecordBatch, RecordRef};
-pub use clients::{Clients, EnvironmentClients};
+pub use clients::{Clients, EnvironmentClients, environment_config};
 pub use fields::{FieldChange, changed_fields, plain};
 pub use filter::{RecordFilter, key_text};
 pub use keys::KeyFinder;

@@ -1,12 +1,12 @@
 //! What a function finds in its environment.
 
-use crate::keys::open_vault;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::SdkConfig;
 use holdfast_common::clock::{Clock, SystemClock};
 use holdfast_common::jobs::JobStore;
 use holdfast_common::storage::S3Storage;
 use holdfast_common::telemetry::StdoutMetrics;
-use holdfast_connectors::EnvironmentClients;
+use holdfast_connectors::{EnvironmentClients, environment_config};
+use holdfast_kms::open_vault;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::storage::Storage;
 use holdfast_workflow::{Services, WorkLimits};
@@ -26,6 +26,18 @@ impl Environment {
     pub const KEY_ARN: &'static str = "HOLDFAST_KEY_ARN";
     /// Tasks at work at a time: the backup machine's `MaxConcurrency`.
     pub const WORKERS: &'static str = "HOLDFAST_WORKERS";
+    /// The ARN of the machine that backs up.
+    pub const BACKUP_MACHINE: &'static str = "HOLDFAST_BACKUP_MACHINE";
+    /// The ARN of the machine that restores.
+    pub const RESTORE_MACHINE: &'static str = "HOLDFAST_RESTORE_MACHINE";
+    /// The ARN of the machine that takes writes back.
+    pub const UNDO_MACHINE: &'static str = "HOLDFAST_UNDO_MACHINE";
+    /// The ARN of the machine that verifies.
+    pub const VERIFY_MACHINE: &'static str = "HOLDFAST_VERIFY_MACHINE";
+    /// The ARN of the machine that ends what died.
+    pub const FAIL_MACHINE: &'static str = "HOLDFAST_FAIL_MACHINE";
+    /// How thorough the daily verification is.
+    pub const VERIFY_LEVEL: &'static str = "HOLDFAST_VERIFY_LEVEL";
 
     /// A variable's value.
     ///
@@ -63,12 +75,7 @@ impl Environment {
 
 /// Region, credentials and endpoint as the environment gives them.
 pub async fn aws_config() -> SdkConfig {
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
-            aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,
-        ))
-        .build_https();
-    aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await
+    environment_config(None, None).await
 }
 
 /// Everything that the steps of the workflow reach, as the environment names it.

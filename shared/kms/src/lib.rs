@@ -43,16 +43,22 @@ pub async fn create_vault(kms: &Client, storage: Arc<dyn Storage>, key: &str) ->
     open_vault(kms, storage).await
 }
 
-async fn unwrap(kms: &Client, wrapped: &WrappedKey) -> Result<SecretKey> {
+/// Has KMS unwrap a version of a vault's key. Where the key that wrapped it is a multi-region one, its replica in the
+/// client's region is asked: a copy of a vault opens there when the first region is gone.
+///
+/// # Errors
+/// `KeyWrong` if it is not KMS that wrapped it, or KMS does not open it; `StorageUnavailable` if KMS cannot be asked.
+pub async fn unwrap(kms: &Client, wrapped: &WrappedKey) -> Result<SecretKey> {
     let name = wrapped_key_name(wrapped.version);
     let wrong = |why: &str| {
         Error::new(Code::KeyWrong, format!("the key of this vault ({name}) cannot be opened: {why}"))
             .object(name.clone())
-            .hint("the stack must have the KMS key that wrapped it")
+            .hint("open it where its KMS key is, with the right to use it")
     };
     let Wrapping::Kms { key } = &wrapped.wrapped_by else {
         return Err(wrong("it is wrapped by a key file; copy the vault to a home and open it there"));
     };
+    let key = &nearest(kms, key);
     let ciphertext = wrapped.ciphertext().ok_or_else(|| wrong("it is no base64"))?;
     let answer = kms
         .decrypt()
@@ -65,6 +71,17 @@ async fn unwrap(kms: &Client, wrapped: &WrappedKey) -> Result<SecretKey> {
     let plain = Zeroizing::new(answer.plaintext.map(Blob::into_inner).unwrap_or_default());
     let secret = <[u8; 32]>::try_from(plain.as_slice()).map_err(|_| wrong("KMS gave no key of 32 bytes"))?;
     Ok(SecretKey::new(secret))
+}
+
+/// The key's replica in the client's region, where it may have one: `arn:PARTITION:kms:REGION:ACCOUNT:key/mrk-ID`.
+fn nearest(kms: &Client, key: &str) -> String {
+    let parts: Vec<&str> = key.split(':').collect();
+    match (parts.as_slice(), kms.config().region()) {
+        ([arn, partition, service, _, account, id], Some(region)) if id.starts_with("key/mrk-") => {
+            [arn, partition, service, region.as_ref(), account, id].join(":")
+        }
+        _ => key.to_owned(),
+    }
 }
 
 /// What KMS said, as an error that says whether to come again.
@@ -80,5 +97,5 @@ where
     };
     Error::new(code, format!("KMS would not {doing} {key}: {}", DisplayErrorContext(error)))
         .object(key)
-        .hint("the function's role needs kms:Decrypt on that key, and the key must be enabled")
+        .hint("who opens the vault needs kms:Decrypt on that key, and the key must be enabled")
 }

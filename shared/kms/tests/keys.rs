@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use holdfast_lambda::{create_vault, open_vault};
+use holdfast_kms::{create_vault, open_vault};
 use holdfast_vault::error::Code;
 use holdfast_vault::memory::MemoryStorage;
 use holdfast_vault::read::Vault;
@@ -31,9 +31,13 @@ struct Kms {
 
 impl Kms {
     fn client(&self) -> Client {
+        self.client_in("eu-central-1")
+    }
+
+    fn client_in(&self, region: &'static str) -> Client {
         let config = aws_sdk_kms::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-central-1"))
+            .region(Region::new(region))
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
             .retry_config(RetryConfig::disabled())
             .http_client(self.clone())
@@ -45,7 +49,10 @@ impl Kms {
         if let Some(refusal) = self.refusal {
             return (400, json!({ "__type": refusal, "message": "refused" }));
         }
-        let bound = json!([body["KeyId"], body["EncryptionContext"]]).to_string();
+        // Replicas of a multi-region key are one key.
+        let key = body["KeyId"].as_str().unwrap();
+        let key = if key.contains("/mrk-") { key.rsplit(':').next().unwrap() } else { key };
+        let bound = json!([key, body["EncryptionContext"]]).to_string();
         match operation {
             "TrentService.Encrypt" => {
                 let sealed = json!([bound, body["Plaintext"]]).to_string();
@@ -155,4 +162,16 @@ async fn a_vault_of_a_key_file_is_refused_by_name() {
     storage.put_if_absent("keys/00000002.json", text.into()).await.unwrap();
     let error = open_vault(&kms.client(), storage).await.unwrap_err();
     assert_eq!((error.code, error.object.as_deref()), (Code::KeyWrong, Some("keys/00000002.json")));
+}
+
+#[tokio::test]
+async fn a_replica_of_the_key_opens_a_copy_in_another_region() {
+    let (kms, storage): (_, Arc<dyn Storage>) = (Kms::default(), Arc::new(MemoryStorage::new("vault")));
+    let first = "arn:aws:kms:eu-central-1:123456789012:key/mrk-1234abcd";
+    let vault = create_vault(&kms.client(), storage.clone(), first).await.unwrap();
+    let opened = open_vault(&kms.client_in("eu-west-1"), storage).await.unwrap();
+    assert_eq!(opened.id(), vault.id());
+    let asked = kms.asked.lock().unwrap();
+    let last = &asked.last().unwrap().1;
+    assert_eq!(last["KeyId"], "arn:aws:kms:eu-west-1:123456789012:key/mrk-1234abcd");
 }
