@@ -8,6 +8,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use std::process::ExitCode;
 use tokio::sync::OnceCell;
+use tracing::{Instrument as _, Span, field};
 
 /// Serves a handler of the workflow until Lambda ends the process.
 pub fn run<H>(handle: H) -> ExitCode
@@ -33,12 +34,15 @@ where
     let opened: OnceCell<C> = OnceCell::new();
     let (opened, open, handle) = (&opened, &open, &handle);
     let serve = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
-        let request = event.context.request_id;
-        let answer = match opened.get_or_try_init(|| open()).await {
-            Ok(context) => handle(context, event.payload).await,
-            Err(error) => Err(error),
+        let span = span(&event.context.request_id, &event.payload);
+        let answer = async {
+            let answer = match opened.get_or_try_init(|| open()).await {
+                Ok(context) => handle(context, event.payload).await,
+                Err(error) => Err(error),
+            };
+            answer.map_err(|error| failed(&error))
         };
-        answer.map_err(|error| failed(&request, &error))
+        answer.instrument(span).await
     }));
     match runtime.block_on(serve) {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,10 +53,23 @@ where
     }
 }
 
+/// What every line that is logged for an event bears: the request, and the job and task that the event names.
+fn span(request: &str, event: &Value) -> Span {
+    let span = tracing::info_span!("request", request_id = request, job = field::Empty, task = field::Empty);
+    for name in ["job", "task"] {
+        match &event[name] {
+            Value::String(text) => span.record(name, text.as_str()),
+            Value::Number(number) => span.record(name, field::display(number)),
+            _ => &span,
+        };
+    }
+    span
+}
+
 /// The error as Step Functions matches it: its code as `errorType`. What the message names is a field, a place or an
 /// id, so it may be logged.
-fn failed(request: &str, error: &Error) -> Diagnostic {
-    tracing::error!(request, code = error.code.as_str(), retry = error.code.retryable(), "{}", error.message);
+fn failed(error: &Error) -> Diagnostic {
+    tracing::error!(code = error.code.as_str(), retry = error.code.retryable(), "{}", error.message);
     let told = handler::diagnostic(error);
     let text = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
     Diagnostic { error_type: text("errorType"), error_message: text("errorMessage") }

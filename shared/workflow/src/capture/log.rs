@@ -148,7 +148,8 @@ pub async fn noted_until(jobs: &JobStore, resource: &str) -> Result<Option<Times
 
 /// When the newest completed backup began.
 async fn newest_start(jobs: &JobStore, resource: &str) -> Result<Option<Timestamp>> {
-    let mut jobs = jobs.jobs(JobKind::Backup, Some(resource));
+    // The newest is mostly among the first few; a page without a limit is a megabyte.
+    let mut jobs = jobs.jobs(JobKind::Backup, Some(resource)).page_size(8);
     while let Some(page) = jobs.next().await? {
         let completed = page.into_iter().find(|job| job.status == Status::Completed);
         if let Some(started) = completed.and_then(|job| job.started_at) {
