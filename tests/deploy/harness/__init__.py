@@ -1,0 +1,1 @@
+"""What the deployment tests run on: the emulator, the artifacts, the stack."""

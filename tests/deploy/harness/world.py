@@ -1,0 +1,118 @@
+"""What an account holds before the stack comes: tables and buckets of a shop, and the grants that the stack is given."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from harness.emulator import ACCOUNT, REGION, Emulator
+
+if TYPE_CHECKING:
+    from harness.deployment import Deployment
+
+SITE = "shop-site"
+RESTORED = "shop-restored"
+ORDERS = "shop-orders"
+MISSING = "no-such-table"
+
+
+def prepare(emulator: Emulator) -> dict[str, str]:
+    """Makes what is there before the stack; gives the parameters that grant it."""
+    s3 = emulator.client("s3")
+    for bucket in (SITE, RESTORED):
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    tables = emulator.client("dynamodb")
+    orders = tables.create_table(
+        TableName=ORDERS,
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )["TableDescription"]
+    table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table"
+    return {
+        "Architecture": "x86_64",
+        "DemoTable": "true",
+        "AwsBackup": "false",
+        "SourceTables": f"{table}/{ORDERS},{table}/{MISSING}",
+        "SourceBuckets": f"arn:aws:s3:::{SITE}",
+        "TargetTables": f"{table}/restored-*,{table}/{ORDERS}",
+        "TargetBuckets": f"arn:aws:s3:::{RESTORED}",
+        "CapturedStream1": orders["LatestStreamArn"],
+    }
+
+
+def lock(stack: Deployment) -> None:
+    """Sets the lock of the vault bucket, which the emulator's CloudFormation leaves out: as the template says it."""
+    retention = {"Mode": stack.parameters["ObjectLockMode"], "Days": int(stack.parameters["ObjectLockDays"])}
+    stack.client("s3").put_object_lock_configuration(
+        Bucket=stack.outputs["VaultBucketName"],
+        ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": retention}},
+    )
+
+
+def target_table(stack: Deployment, name: str) -> Any:
+    """A new, empty table of the products' key."""
+    stack.client("dynamodb").create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return stack.table(name)
+
+
+def products(stack: Deployment) -> dict[str, Any]:
+    return {"name": "products", "source": {"kind": "dynamodb", "table": stack.outputs["ProductsTableName"]}, "policy": {}}
+
+
+def site() -> dict[str, Any]:
+    return {"name": "site", "source": {"kind": "s3", "bucket": SITE, "prefix": "www/"}, "policy": {}}
+
+
+def orders() -> dict[str, Any]:
+    return {"name": "orders", "source": {"kind": "dynamodb", "table": ORDERS}, "policy": {"capture": True}}
+
+
+class Queue:
+    """What a queue got."""
+
+    def __init__(self, sqs: Any, url: str) -> None:
+        self._sqs, self._url, self._got = sqs, url, []
+
+    def messages(self) -> list[dict[str, Any]]:
+        """All notifications so far."""
+        while batch := self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages"):
+            for message in batch:
+                self._got.append(json.loads(json.loads(message["Body"])["Message"]))
+                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        return self._got
+
+
+def subscribed(stack: Deployment, name: str) -> Queue:
+    """A queue that gets the stack's notifications from now on."""
+    sqs = stack.client("sqs")
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topic = stack.outputs["NotificationTopicArn"]
+    allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}
+    policy = {"Version": "2012-10-17", "Statement": [allow | {"Condition": {"ArnEquals": {"aws:SourceArn": topic}}}]}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    stack.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    return Queue(sqs, url)
+
+
+def administrator(stack: Deployment) -> str:
+    """The ARN of a role that is granted everything."""
+    iam = stack.client("iam")
+    trusts = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(
+        RoleName="administrator", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trusts]})
+    )["Role"]
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    iam.put_role_policy(
+        RoleName="administrator",
+        PolicyName="everything",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [everything]}),
+    )
+    return role["Arn"]
