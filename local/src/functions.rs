@@ -30,6 +30,9 @@ pub fn substitutions() -> BTreeMap<String, String> {
         ("FailFunctionArn", "fail"),
         ("UndoFunctionArn", "undo"),
         ("CaptureFunctionArn", "capture"),
+        ("NativeRestoreFunctionArn", "native-restore"),
+        ("RestoreTestFunctionArn", "restore-test"),
+        ("ValidateRecoveryPointsFunctionArn", "validate-recovery-points"),
         ("NotificationTopicArn", TOPIC),
     ];
     functions.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
@@ -68,6 +71,12 @@ impl Functions {
             "restore" => holdfast_restore::handle(services, event).await,
             "fail" => holdfast_fail::handle(services, event).await,
             "undo" => holdfast_undo::handle(services, event).await,
+            // Recovery points are AWS's own: there are none in a home.
+            "native-restore" | "restore-test" | "validate-recovery-points" => {
+                Err(Error::new(Code::InvalidInput, format!("{function} works on a stack only"))
+                    .object(function)
+                    .hint("deploy the stack, and name it with --stack"))
+            }
             other => Err(Error::new(Code::Internal, format!("no function is named {other:?}"))),
         }
     }

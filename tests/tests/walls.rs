@@ -13,12 +13,25 @@ use std::process::Command;
 const LONGEST_FILE: usize = 700;
 const TESTS: &str = "holdfast-tests";
 /// Whose shipped code may depend on the AWS SDK.
-const WITH_AWS: &[&str] =
-    &["holdfast-common", "holdfast-connectors", "holdfast-local", "holdfast-cli", "holdfast-bench", TESTS];
+const WITH_AWS: &[&str] = &[
+    "holdfast-common",
+    "holdfast-connectors",
+    "holdfast-recovery",
+    "holdfast-local",
+    "holdfast-cli",
+    "holdfast-bench",
+    TESTS,
+];
 /// Where below a crate's `src` the AWS SDK may be named: a file, or a directory with its `/`.
 const AWS_PLACES: &[(&str, &[&str])] = &[
     ("holdfast-common", &["jobs/", "storage/s3.rs", "storage/s3/"]),
     ("holdfast-connectors", &["aws.rs", "clients.rs", "dynamodb/", "s3/"]),
+    ("holdfast-recovery", &["aws/"]),
+    // These hand the environment's configuration on to it.
+    ("holdfast-native-restore", &["lib.rs"]),
+    ("holdfast-restore-test", &["lib.rs"]),
+    ("holdfast-validate-recovery-points", &["lib.rs"]),
+    ("holdfast-validate-restore", &["lib.rs"]),
     ("holdfast-local", &["clients.rs", "cloud.rs", "dynamodb.rs"]),
     // The demo plays the shop's own application, which fills and reads its tables as any client of AWS would.
     // Beside it, a stack is reached through the services that it stands on.
@@ -66,6 +79,7 @@ fn allowed(member: &Member, functions: &BTreeSet<String>) -> Option<BTreeSet<Str
         "holdfast-vault" => ([].as_slice(), false),
         "holdfast-common" | "holdfast-connectors" => (vault, false),
         "holdfast-workflow" => (&steps[1..], false),
+        "holdfast-recovery" | "holdfast-lambda" => (steps, false),
         "holdfast-local" => (steps, true),
         "holdfast-bench" => return Some(["holdfast-local", "holdfast-vault"].map(str::to_owned).into()),
         "holdfast-cli" => {
@@ -78,7 +92,10 @@ fn allowed(member: &Member, functions: &BTreeSet<String>) -> Option<BTreeSet<Str
             ];
             return Some(names.map(str::to_owned).into());
         }
-        function if functions.contains(function) => (steps, false),
+        function if functions.contains(function) => {
+            let own = ["holdfast-lambda", "holdfast-recovery"].iter();
+            return Some(steps.iter().chain(own).map(|name| (*name).to_owned()).collect());
+        }
         _ => return None,
     };
     let mut allowed: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();

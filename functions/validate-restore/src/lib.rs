@@ -1,1 +1,27 @@
 //! Judges the restores of a restore testing plan.
+
+use holdfast_common::clock::SystemClock;
+use holdfast_lambda::aws_config;
+use holdfast_recovery::Recovery;
+use holdfast_recovery::judge::{JobEvent, judge};
+use holdfast_vault::error::Result;
+use holdfast_workflow::handler;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The services of the environment's region and account.
+///
+/// # Errors
+/// None.
+pub async fn open() -> Result<Recovery> {
+    Ok(Recovery::new(&aws_config().await, Arc::new(SystemClock), None))
+}
+
+/// Decodes the event, does the work, encodes the answer.
+///
+/// # Errors
+/// `InvalidInput` if the event is none of this function's, or what the work gives.
+pub async fn handle(recovery: &Recovery, event: Value) -> Result<Value> {
+    let event: JobEvent = handler::decode(event)?;
+    handler::encode(&judge(recovery, &event).await?)
+}

@@ -8,6 +8,7 @@
 
 mod condition;
 mod describe;
+mod direct;
 pub(crate) mod item;
 mod json;
 mod live;
@@ -23,6 +24,7 @@ mod table;
 mod target;
 mod write;
 
+pub use direct::{record_key, same_record, table_schema};
 pub use live::DynamoDbLive;
 pub use schema::{
     AttributeDefinition, CreateTable, Index, KeyElement, OnDemandThroughput, PointInTimeRecovery, Projection,
