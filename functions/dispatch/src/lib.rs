@@ -9,11 +9,11 @@ pub use backups::Dispatched;
 pub use dead::{EXECUTION_LIMIT, NEVER_STARTED, SETTLING};
 pub use verifies::Verifies;
 
-use holdfast_common::clock::{Clock, SystemClock};
+use holdfast_common::clock::Clock;
 use holdfast_common::jobs::{JobKind, JobStore};
-use holdfast_common::telemetry::{Metrics, StdoutMetrics};
+use holdfast_common::telemetry::Metrics;
 use holdfast_common::wait::back_off;
-use holdfast_lambda::{Environment, StepFunctions, aws_config};
+use holdfast_lambda::{Control, Environment, control};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_workflow::executions::{Executions, Started};
 use holdfast_workflow::handler;
@@ -89,13 +89,12 @@ enum Task {
 /// # Errors
 /// `HomeInvalid` if a variable is missing or makes no sense.
 pub async fn open() -> Result<Dispatch> {
-    let config = aws_config().await;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let Control { jobs, executions, metrics, clock } = control().await?;
     let level = Environment::get(Environment::VERIFY_LEVEL).unwrap_or_else(|_| Level::Full.to_string());
     Ok(Dispatch {
-        jobs: Environment::jobs(&config, &clock)?,
-        executions: Arc::new(StepFunctions::new(&config)),
-        metrics: Arc::new(StdoutMetrics::new(clock.clone())),
+        jobs,
+        executions,
+        metrics,
         clock,
         machines: Machines {
             backup: Environment::get(Environment::BACKUP_MACHINE)?,

@@ -1,14 +1,16 @@
 //! What a function finds in its environment.
 
+use crate::executions::StepFunctions;
 use aws_config::SdkConfig;
 use holdfast_common::clock::{Clock, SystemClock};
 use holdfast_common::jobs::JobStore;
 use holdfast_common::storage::S3Storage;
-use holdfast_common::telemetry::StdoutMetrics;
+use holdfast_common::telemetry::{Metrics, StdoutMetrics};
 use holdfast_connectors::{EnvironmentClients, environment_config};
 use holdfast_kms::open_vault;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::storage::Storage;
+use holdfast_workflow::executions::Executions;
 use holdfast_workflow::{Services, WorkLimits};
 use std::sync::Arc;
 
@@ -76,6 +78,33 @@ impl Environment {
 /// Region, credentials and endpoint as the environment gives them.
 pub async fn aws_config() -> SdkConfig {
     environment_config(None, None).await
+}
+
+/// What functions work with that start executions and do no step themselves: they open no vault.
+pub struct Control {
+    /// Job state.
+    pub jobs: JobStore,
+    /// Where executions are started.
+    pub executions: Arc<dyn Executions>,
+    /// Where figures go.
+    pub metrics: Arc<dyn Metrics>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Job state and executions, as the environment names them.
+///
+/// # Errors
+/// `HomeInvalid` if a variable is missing.
+pub async fn control() -> Result<Control> {
+    let config = aws_config().await;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Ok(Control {
+        jobs: Environment::jobs(&config, &clock)?,
+        executions: Arc::new(StepFunctions::new(&config)),
+        metrics: Arc::new(StdoutMetrics::new(clock.clone())),
+        clock,
+    })
 }
 
 /// Everything that the steps of the workflow reach, as the environment names it.

@@ -5,6 +5,6 @@ mod environment;
 mod executions;
 mod runtime;
 
-pub use environment::{Environment, aws_config, services};
+pub use environment::{Control, Environment, aws_config, control, services};
 pub use executions::StepFunctions;
 pub use runtime::{run, run_with};

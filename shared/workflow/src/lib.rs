@@ -16,6 +16,7 @@ pub mod history;
 pub mod join;
 pub mod metrics;
 pub mod plan;
+pub mod report;
 pub mod restore;
 pub mod schedule;
 pub mod services;
