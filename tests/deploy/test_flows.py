@@ -9,9 +9,9 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-from harness import reader, shop, world
-from harness.deployment import deployed, new_id
-from harness.waiting import until
+from tests.deploy.harness import reader, shop, world
+from tests.deploy.harness.deployment import deployed, new_id
+from tests.deploy.harness.waiting import until
 
 
 class Table(unittest.TestCase):

@@ -10,8 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from harness import shop, world
-from harness.deployment import Deployment, deployed
+from tests.deploy.harness import shop, world
+from tests.deploy.harness.deployment import Deployment, deployed
 
 DENIED = {"AccessDenied", "AccessDeniedException"}
 Call = Callable[[Any], Any]

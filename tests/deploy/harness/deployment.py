@@ -17,9 +17,9 @@ from typing import Any
 
 import boto3
 
-from harness import artifacts, world
-from harness.emulator import REGION, Emulator
-from harness.waiting import until
+from tests.deploy.harness import artifacts, world
+from tests.deploy.harness.emulator import ACCOUNT, REGION, Emulator
+from tests.deploy.harness.waiting import until
 
 STACK = "shop-backup"
 ARTIFACTS = "holdfast-deploy-artifacts"
@@ -83,15 +83,13 @@ class Deployment:
         return self.emulator.client(service)
 
     def table(self, name: str) -> Any:
-        return boto3.resource(
-            "dynamodb",
-            **self._resource_arguments(),
-        ).Table(name)
+        return boto3.resource("dynamodb", **self.resource_arguments()).Table(name)
 
-    def _resource_arguments(self) -> dict[str, Any]:
+    def resource_arguments(self, region: str = REGION) -> dict[str, Any]:
+        """What a resource of boto3 is made with."""
         client = self.client("dynamodb")
         return {
-            "region_name": REGION,
+            "region_name": region,
             "endpoint_url": self.emulator.endpoint,
             "aws_access_key_id": "test",
             "aws_secret_access_key": "test",
@@ -155,6 +153,9 @@ class Deployment:
     def function(self, name: str) -> str:
         return f"{self.name}-{name}"
 
+    def function_arn(self, name: str) -> str:
+        return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{self.function(name)}"
+
     # Job state
 
     def apply(self, *resources: dict[str, Any]) -> None:
@@ -205,6 +206,13 @@ class Deployment:
         self.table(self.outputs["JobTableName"]).put_item(
             Item={"pk": f"JOB#{id}", "sk": "JOB", "body": json.dumps(job)} | row
         )
+
+    def waiting_restore(self, resource: str) -> str:
+        """A restore that nothing has begun."""
+        id = new_id()
+        target = {"kind": "dynamodb", "table": "restored-never"}
+        self.put_job(id, "restore", resource, {"request": {"backup": self.jobs("backup", resource)[0]["id"], "target": target}})
+        return id
 
     def jobs(self, kind: str, resource: str) -> list[dict[str, Any]]:
         """Jobs of a kind and a resource, newest first."""

@@ -20,8 +20,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from harness import certificate
-from harness.waiting import until
+from tests.deploy.harness import certificate
+from tests.deploy.harness.waiting import until
 
 HOST = "127.0.0.1"
 REGION = "eu-central-1"
@@ -55,6 +55,10 @@ class Emulator:
         """Whom to trust for the emulator's certificate; nobody, where there is no TLS."""
         return str(self.state / certificate.AUTHORITY) if self.enforce else None
 
+    def trust(self) -> ssl.SSLContext | None:
+        """What Python's own client needs to trust it."""
+        return ssl.create_default_context(cafile=self.authority) if self.authority else None
+
     def environment(self) -> dict[str, str]:
         """What a program needs in its environment to reach the emulator, and nothing else."""
         given = {
@@ -73,11 +77,11 @@ class Emulator:
         return kept | given
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "harness.emulator_main", "--bind", f"{HOST}:{self.port}"]
+        command = [sys.executable, "-m", "tests.deploy.harness.emulator_main", "--bind", f"{HOST}:{self.port}"]
         temporary = self.state / "tmp"
         temporary.mkdir()
         settings = {
-            "PYTHONPATH": str(Path(__file__).parent.parent),
+            "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "TMPDIR": str(temporary),
             "GATEWAY_PORT": str(self.port),
@@ -107,9 +111,8 @@ class Emulator:
         assert self._process is not None
         if self._process.poll() is not None:
             raise RuntimeError(f"the emulator ended:\n{self.said()}")
-        trusted = ssl.create_default_context(cafile=self.authority) if self.authority else None
         try:
-            with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=5, context=trusted) as answer:
+            with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=5, context=self.trust()) as answer:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False

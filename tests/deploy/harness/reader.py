@@ -11,8 +11,8 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from harness.artifacts import ROOT
-from harness.deployment import Deployment
+from tests.deploy.harness.artifacts import ROOT
+from tests.deploy.harness.deployment import Deployment
 
 READER = ROOT / "tools" / "holdfast-read.py"
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from harness.emulator import ACCOUNT, REGION, Emulator
+from tests.deploy.harness import shop
+from tests.deploy.harness.emulator import ACCOUNT, REGION, Emulator
 
 if TYPE_CHECKING:
-    from harness.deployment import Deployment
+    from tests.deploy.harness.deployment import Deployment
 
 SITE = "shop-site"
 RESTORED = "shop-restored"
 ORDERS = "shop-orders"
+TESTED = "shop-tested"
 MISSING = "no-such-table"
 
 
@@ -22,19 +24,18 @@ def prepare(emulator: Emulator) -> dict[str, str]:
     for bucket in (SITE, RESTORED):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     tables = emulator.client("dynamodb")
-    orders = tables.create_table(
-        TableName=ORDERS,
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        BillingMode="PAY_PER_REQUEST",
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-    )["TableDescription"]
+    new_table(tables, ORDERS, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"})
+    orders = tables.describe_table(TableName=ORDERS)["Table"]
+    tested = new_table(tables, TESTED)
+    tables.update_continuous_backups(
+        TableName=tested, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+    )
     table = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table"
     return {
         "Architecture": "x86_64",
         "DemoTable": "true",
         "AwsBackup": "false",
-        "SourceTables": f"{table}/{ORDERS},{table}/{MISSING}",
+        "SourceTables": f"{table}/{ORDERS},{table}/{TESTED},{table}/{MISSING}",
         "SourceBuckets": f"arn:aws:s3:::{SITE}",
         "TargetTables": f"{table}/restored-*,{table}/{ORDERS}",
         "TargetBuckets": f"arn:aws:s3:::{RESTORED}",
@@ -51,15 +52,27 @@ def lock(stack: Deployment) -> None:
     )
 
 
-def target_table(stack: Deployment, name: str) -> Any:
+def new_table(tables: Any, name: str, **more: Any) -> str:
     """A new, empty table of the products' key."""
-    stack.client("dynamodb").create_table(
+    tables.create_table(
         TableName=name,
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         BillingMode="PAY_PER_REQUEST",
+        **more,
     )
-    return stack.table(name)
+    return name
+
+
+def target_table(stack: Deployment, name: str) -> Any:
+    return stack.table(new_table(stack.client("dynamodb"), name))
+
+
+def tested(stack: Deployment, many: int) -> str:
+    """A table of so many items under protection, for tests of restores; gives its name."""
+    shop.put_all(stack.table(TESTED), shop.products(many - 1))
+    stack.apply({"name": "tested", "source": {"kind": "dynamodb", "table": TESTED}, "policy": {}})
+    return TESTED
 
 
 def products(stack: Deployment) -> dict[str, Any]:
