@@ -62,7 +62,13 @@ async fn end_if_dead(dispatch: &Dispatch, now: Timestamp, job: &Job) -> Result<b
 /// Why the execution of a job will not end it; `None` while it may.
 async fn cause(dispatch: &Dispatch, now: Timestamp, job: &Job) -> Result<Option<Caught>> {
     let execution = job.execution.as_ref().unwrap_or(&job.id);
-    let known = dispatch.executions.describe(dispatch.machines.of(job.kind), execution).await?;
+    let mut known = None;
+    for machine in dispatch.machines.of(job.kind) {
+        known = dispatch.executions.describe(machine, execution).await?;
+        if known.is_some() {
+            break;
+        }
+    }
     let interrupted =
         |cause: &str| Some(Caught { error: Code::Interrupted.to_string(), cause: cause.to_owned() });
     let timed_out = || {

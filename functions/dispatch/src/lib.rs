@@ -38,16 +38,19 @@ pub struct Machines {
     pub undo: String,
     /// Verifies.
     pub verify: String,
+    /// Tests restores, and restores for that.
+    pub restore_test: String,
     /// Ends jobs whose executions died.
     pub fail: String,
 }
 
 impl Machines {
-    fn of(&self, kind: JobKind) -> &str {
+    /// Those that may work on a job of a kind.
+    fn of(&self, kind: JobKind) -> Vec<&str> {
         match kind {
-            JobKind::Backup => &self.backup,
-            JobKind::Restore => &self.restore,
-            JobKind::Undo => &self.undo,
+            JobKind::Backup => vec![&self.backup],
+            JobKind::Restore => vec![&self.restore, &self.restore_test],
+            JobKind::Undo => vec![&self.undo],
         }
     }
 }
@@ -101,6 +104,7 @@ pub async fn open() -> Result<Dispatch> {
             restore: Environment::get(Environment::RESTORE_MACHINE)?,
             undo: Environment::get(Environment::UNDO_MACHINE)?,
             verify: Environment::get(Environment::VERIFY_MACHINE)?,
+            restore_test: Environment::get(Environment::RESTORE_TEST_MACHINE)?,
             fail: Environment::get(Environment::FAIL_MACHINE)?,
         },
         verify_level: level.parse().map_err(|error: Error| Error {

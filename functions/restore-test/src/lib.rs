@@ -18,9 +18,6 @@ use holdfast_workflow::handler;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The state machine's ARN.
-const MACHINE: &str = "HOLDFAST_RESTORE_TEST_MACHINE";
-
 /// What tests are made with.
 #[derive(Clone)]
 pub struct RestoreTest {
@@ -45,7 +42,7 @@ pub async fn open() -> Result<RestoreTest> {
         clients: Arc::new(EnvironmentClients),
     };
     let executions = Arc::new(StepFunctions::new(&config));
-    Ok(RestoreTest { tester, executions, machine: Environment::get(MACHINE)? })
+    Ok(RestoreTest { tester, executions, machine: Environment::get(Environment::RESTORE_TEST_MACHINE)? })
 }
 
 /// Decodes the event, does the work, encodes the answer. An event with a `step` is the state machine's, any other a

@@ -36,6 +36,8 @@ impl Environment {
     pub const UNDO_MACHINE: &'static str = "HOLDFAST_UNDO_MACHINE";
     /// The ARN of the machine that verifies.
     pub const VERIFY_MACHINE: &'static str = "HOLDFAST_VERIFY_MACHINE";
+    /// The ARN of the machine that tests restores.
+    pub const RESTORE_TEST_MACHINE: &'static str = "HOLDFAST_RESTORE_TEST_MACHINE";
     /// The ARN of the machine that ends what died.
     pub const FAIL_MACHINE: &'static str = "HOLDFAST_FAIL_MACHINE";
     /// How thorough the daily verification is.

@@ -6,6 +6,7 @@ use holdfast_vault::error::{Error, Result};
 use holdfast_workflow::{Services, handler};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
+use std::pin::Pin;
 use std::process::ExitCode;
 use tokio::sync::OnceCell;
 use tracing::{Instrument as _, Span, field};
@@ -36,8 +37,8 @@ where
     let serve = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let span = span(&event.context.request_id, &event.payload);
         let answer = async {
-            let answer = match opened.get_or_try_init(|| open()).await {
-                Ok(context) => handle(context, event.payload).await,
+            let answer = match opened.get_or_try_init(|| boxed(open())).await {
+                Ok(context) => boxed(handle(context, event.payload)).await,
                 Err(error) => Err(error),
             };
             answer.map_err(|error| failed(&error))
@@ -51,6 +52,11 @@ where
             ExitCode::FAILURE
         }
     }
+}
+
+/// A future whose own depth adds nothing to that of the runtime's: the compiler lays out only so many in one another.
+fn boxed<'a, T>(future: impl Future<Output = T> + 'a) -> Pin<Box<dyn Future<Output = T> + 'a>> {
+    Box::pin(future)
 }
 
 /// What every line that is logged for an event bears: the request, and the job and task that the event names.

@@ -200,6 +200,7 @@ fn dispatcher(
             restore: machine("restore"),
             undo: machine("undo"),
             verify: machine("verify"),
+            restore_test: machine("restore-test"),
             fail: machine("fail"),
         },
         verify_level: Level::Full,
