@@ -6,11 +6,13 @@ import datetime
 import json
 import tempfile
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from tests.deploy.harness import reader, shop, world
 from tests.deploy.harness.deployment import deployed, new_id
+from tests.deploy.harness.emulator import ACCOUNT, REGION
 from tests.deploy.harness.waiting import until
 
 
@@ -101,6 +103,27 @@ class Site(unittest.TestCase):
         self.assertEqual(self.restored(full["id"], world.RESTORED, "earlier/"), first)
 
 
+class NativeRestore(unittest.TestCase):
+    """A recovery point of DynamoDB's own, through the same machine."""
+
+    def test_point_in_time_recovery_into_a_new_table(self) -> None:
+        stack = deployed()
+        source = stack.table(world.tested(stack, 40))
+        given = {"restoreType": "PITR", "sourceTableName": source.name, "targetTableName": "restored-native"}
+        stack.run("RestoreMachineArn", given | {"useLatestRestorableTime": True})
+        shop.same(self, shop.read_all(stack.table("restored-native")), shop.read_all(source))
+
+    def test_a_recovery_point_that_is_not_there_is_an_error_that_is_told(self) -> None:
+        stack = deployed()
+        queue = world.subscribed(stack, "native-failures")
+        point = f"arn:aws:backup:{REGION}:{ACCOUNT}:recovery-point:1eb3b5e7-9eb0-435a-a80b-108b488b0d45"
+        given = {"restoreType": "BACKUP", "recoveryPointArn": point, "targetTableName": "restored-nothing"}
+        end = stack.ended(stack.start("RestoreMachineArn", given))
+        self.assertEqual((end["status"], end["error"]), ("FAILED", "RestoreFailed"))
+        until("a notification comes", lambda: [m for m in queue.messages() if m["event"] == "restore-failed"], 30)
+        self.assertNotIn("restored-nothing", stack.client("dynamodb").list_tables()["TableNames"])
+
+
 class Failure(unittest.TestCase):
     """A backup of what is not there."""
 
@@ -120,7 +143,7 @@ class Failure(unittest.TestCase):
 class Capture(unittest.TestCase):
     """Changes of a table, from its stream into the vault, and back out of it."""
 
-    def test_a_bad_write_is_captured_and_taken_back(self) -> None:
+    def test_a_bad_write_is_captured_restored_to_its_moment_and_taken_back(self) -> None:
         stack = deployed()
         orders = stack.table(world.ORDERS)
         stack.apply(world.orders())
@@ -135,6 +158,7 @@ class Capture(unittest.TestCase):
         for number in range(0, 50, 5):
             orders.put_item(Item={"id": f"O-{number}", "total": 0, "state": "bad"})
         orders.put_item(Item={"id": "O-0", "total": 1, "state": "worse"})
+        bad = shop.read_all(orders)
         end = self.later(this_second())
 
         later: dict[str, Any] = {"id": "O-later", "total": 0, "state": "paid"}
@@ -146,6 +170,13 @@ class Capture(unittest.TestCase):
             return stack.row("CAPTURE", "orders")["newest"] >= end.timestamp() * 1000
 
         until("all of the bad second is captured", covered, 60, pause=0.5)
+        end -= datetime.timedelta(milliseconds=1)
+        target = world.target_table(stack, "restored-moment")
+        moment = {"resource": "orders", "at": end.isoformat(), "target": {"kind": "dynamodb", "table": "restored-moment"}}
+        restored = stack.job(stack.run("RestoreMachineArn", moment)["job"])
+        self.assertEqual((restored["status"], restored["warnings"]), ("completed", []))
+        shop.same(self, shop.read_all(target), bad)
+
         id = new_id()
         asked = {"resource": "orders", "from": {"time": begin.isoformat()}, "to": {"time": end.isoformat()}}
         request = {"of": {"window": {"asked": asked, "filter": {}}}, "on_conflict": "skip"}
@@ -186,8 +217,9 @@ class Schedule(unittest.TestCase):
         self.assertEqual(stack.jobs("backup", "due"), [])
         stack.fire("backups")
         job = until("the backup completes", lambda: [j for j in stack.jobs("backup", "due") if j["status"] == "completed"])
-        for _ in range(2):
-            done, answer = stack.invoke("dispatch", {"task": "backups"})
+        with ThreadPoolExecutor() as at_once:
+            repeats = [at_once.submit(stack.invoke, "dispatch", {"task": "backups"}) for _ in range(3)]
+        for done, answer in (repeat.result() for repeat in repeats):
             self.assertTrue(done, answer)
         self.assertEqual([j["id"] for j in stack.jobs("backup", "due")], [job[0]["id"]])
 

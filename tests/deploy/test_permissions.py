@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import functools
 import unittest
 from collections.abc import Callable
 from typing import Any
@@ -11,14 +12,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tests.deploy.harness import shop, world
-from tests.deploy.harness.deployment import Deployment, deployed
+from tests.deploy.harness.deployment import deployed
+from tests.deploy.harness.emulator import Caller
 
 DENIED = {"AccessDenied", "AccessDeniedException"}
 Call = Callable[[Any], Any]
 
 
 class Permissions(unittest.TestCase):
-    """Every call is made with a session of the role itself."""
+    """Every call is made with the role itself."""
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -36,10 +38,10 @@ class Permissions(unittest.TestCase):
         cls.object = cls.s3.list_objects_v2(Bucket=cls.vault, Prefix="packs/")["Contents"][0]["Key"]
         cls.version = cls.s3.head_object(Bucket=cls.vault, Key=cls.object)["VersionId"]
 
-    def refuses(self, session: Any, service: str, what: str, call: Call) -> None:
+    def refuses(self, caller: Caller, service: str, what: str, call: Call) -> None:
         with self.subTest(what), self.assertRaises(ClientError):
             try:
-                call(self.stack.emulator.client(service, session))
+                call(self.stack.emulator.client(service, caller))
             except ClientError as error:
                 self.assertIn(error.response["Error"]["Code"], DENIED)
                 raise
@@ -61,18 +63,18 @@ class Permissions(unittest.TestCase):
             "elsewhere/permissions": set(),
         }
         for function in self.functions():
-            session = self.stack.role(function)
+            caller = self.stack.role(function)
             for key, allowed in writers.items():
                 if function not in allowed:
-                    self.refuses(session, "s3", f"{function} puts {key}", self.put(key))
+                    self.refuses(caller, "s3", f"{function} puts {key}", self.put(key))
             copy = {"Bucket": self.staging, "Key": "permissions/staged"}
             if function != "upload-part":
                 self.refuses(
-                    session, "s3", f"{function} copies into the vault",
+                    caller, "s3", f"{function} copies into the vault",
                     lambda s3: s3.copy_object(Bucket=self.vault, Key="packs/zz/copied", CopySource=copy),
                 )  # fmt: skip
                 self.refuses(
-                    session, "s3", f"{function} begins an upload into the vault",
+                    caller, "s3", f"{function} begins an upload into the vault",
                     lambda s3: s3.create_multipart_upload(Bucket=self.vault, Key="packs/zz/parts"),
                 )  # fmt: skip
 
@@ -106,23 +108,23 @@ class Permissions(unittest.TestCase):
         self.assertGreater(len(roles), len(self.functions()), "the roles of machines and schedules are among them")
         key_id = self.stack.outputs["KeyArn"]
         for role in roles:
-            session = self.stack.assume(role)
+            caller = self.stack.assume(role)
             for what, call in calls.items():
-                self.refuses(session, "s3", f"{role} {what}", call)
+                self.refuses(caller, "s3", f"{role} {what}", call)
             self.refuses(
-                session, "kms", f"{role} ends the key",
+                caller, "kms", f"{role} ends the key",
                 lambda kms: kms.schedule_key_deletion(KeyId=key_id, PendingWindowInDays=7),
             )  # fmt: skip
             self.refuses(
-                session, "secretsmanager", f"{role} reads a secret",
+                caller, "secretsmanager", f"{role} reads a secret",
                 lambda secrets: secrets.get_secret_value(SecretId="shop/permissions"),
             )  # fmt: skip
         self.assertEqual(self.s3.head_object(Bucket=bucket, Key=key)["VersionId"], version)
 
     def test_an_administrator_neither_deletes_nor_overwrites_nor_forges(self) -> None:
         """The bucket's policy denies what a role may that is granted everything."""
-        session = self.stack.assume(world.administrator(self.stack))
-        everything = self.stack.emulator.client("s3", session)
+        caller = self.stack.assume(world.administrator(self.stack))
+        everything = self.stack.emulator.client("s3", caller)
         self.assertTrue(everything.get_object(Bucket=self.vault, Key=self.object)["Body"].read())
         locked = {"Bucket": self.vault, "Key": self.object}
         calls: dict[str, Call] = {
@@ -140,7 +142,7 @@ class Permissions(unittest.TestCase):
             "puts something else": self.put("elsewhere"),
         }
         for what, call in calls.items():
-            self.refuses(session, "s3", f"an administrator {what}", call)
+            self.refuses(caller, "s3", f"an administrator {what}", call)
 
     def test_sources_are_read_by_the_functions_that_export_alone(self) -> None:
         readers = {"export-chunk", "plan"}
@@ -149,35 +151,35 @@ class Permissions(unittest.TestCase):
         for function in self.functions():
             if function in readers:
                 continue
-            session = self.stack.role(function)
-            self.refuses(session, "dynamodb", f"{function} scans a source", lambda d: d.scan(TableName=self.products))
+            caller = self.stack.role(function)
+            self.refuses(caller, "dynamodb", f"{function} scans a source", lambda d: d.scan(TableName=self.products))
             self.refuses(
-                session, "s3", f"{function} reads a source object",
+                caller, "s3", f"{function} reads a source object",
                 lambda s3: s3.get_object(Bucket=world.SITE, Key="www/permissions.txt"),
             )  # fmt: skip
 
     def test_sources_are_written_by_restores_alone(self) -> None:
         for function in self.functions():
-            session = self.stack.role(function)
+            caller = self.stack.role(function)
             self.refuses(
-                session, "dynamodb", f"{function} writes a source",
+                caller, "dynamodb", f"{function} writes a source",
                 lambda d: d.put_item(TableName=self.products, Item={"id": {"S": "written"}}),
             )  # fmt: skip
             self.refuses(
-                session, "s3", f"{function} writes a source bucket",
+                caller, "s3", f"{function} writes a source bucket",
                 lambda s3: s3.put_object(Bucket=world.SITE, Key="www/written", Body=b"x"),
             )  # fmt: skip
 
     def test_functions_without_the_vault_neither_read_it_nor_unwrap_its_key(self) -> None:
         wrapped = self.stack.wrapped_key()
         for function in ["dispatch", "api", "native-restore", "restore-test", "validate-recovery-points", "validate-restore"]:
-            session = self.stack.role(function)
+            caller = self.stack.role(function)
             self.refuses(
-                session, "s3", f"{function} reads the vault",
+                caller, "s3", f"{function} reads the vault",
                 lambda s3: s3.get_object(Bucket=self.vault, Key=self.object),
             )  # fmt: skip
             self.refuses(
-                session, "kms", f"{function} unwraps the key",
+                caller, "kms", f"{function} unwraps the key",
                 lambda kms: kms.decrypt(
                     KeyId=self.stack.outputs["KeyArn"],
                     CiphertextBlob=base64.b64decode(wrapped["wrapped"]),
@@ -194,8 +196,19 @@ class Permissions(unittest.TestCase):
             )  # fmt: skip
 
     def test_the_vault_is_not_reached_without_tls(self) -> None:
-        policy = self.s3.get_bucket_policy(Bucket=self.vault)["Policy"]
-        self.assertIn("aws:SecureTransport", policy)
+        everything = self.stack.emulator.client("s3", self.stack.assume(world.administrator(self.stack)))
+        given = {"Bucket": self.vault, "Key": self.object}
+        self.assertTrue(everything.get_object(**given)["Body"].read())
+        # As a proxy in front of the emulator would tell of a call that came to it in plain text.
+        plain = functools.partial(_tell, "X-Forwarded-Proto", "http")
+        everything.meta.events.register("before-sign.s3.*", plain)
+        with self.assertRaises(ClientError) as raised:
+            everything.get_object(**given)
+        self.assertEqual(raised.exception.response["Error"]["Code"], "AccessDenied")
+
+
+def _tell(name: str, value: str, request: Any, **_: Any) -> None:
+    request.headers[name] = value
 
 
 class Lock(unittest.TestCase):

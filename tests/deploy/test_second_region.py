@@ -10,8 +10,6 @@ import unittest
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from tests.deploy.harness import artifacts, shop, world
 from tests.deploy.harness.deployment import deployed
 from tests.deploy.harness.waiting import until
@@ -89,5 +87,5 @@ class SecondRegion(unittest.TestCase):
                 self.run_command(*holdfast, "restore", self.backup["id"], "--to", "dynamodb:rescued")
             finally:
                 first.enable_key(KeyId=key)
-        rescued = boto3.resource("dynamodb", **self.stack.resource_arguments(SECOND)).Table("rescued")
+        rescued = self.stack.emulator.table("rescued", SECOND)
         shop.same(self, shop.read_all(rescued), self.items)

@@ -15,10 +15,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from tests.deploy.harness import artifacts, world
-from tests.deploy.harness.emulator import ACCOUNT, REGION, Emulator
+from tests.deploy.harness.emulator import ACCOUNT, REGION, Caller, Emulator
 from tests.deploy.harness.waiting import until
 
 STACK = "shop-backup"
@@ -83,19 +81,7 @@ class Deployment:
         return self.emulator.client(service)
 
     def table(self, name: str) -> Any:
-        return boto3.resource("dynamodb", **self.resource_arguments()).Table(name)
-
-    def resource_arguments(self, region: str = REGION) -> dict[str, Any]:
-        """What a resource of boto3 is made with."""
-        client = self.client("dynamodb")
-        return {
-            "region_name": region,
-            "endpoint_url": self.emulator.endpoint,
-            "aws_access_key_id": "test",
-            "aws_secret_access_key": "test",
-            "config": client.meta.config,
-            "verify": self.emulator.authority,
-        }
+        return self.emulator.table(name)
 
     # What runs
 
@@ -259,13 +245,13 @@ class Deployment:
         stored = self.client("s3").get_object(Bucket=self.outputs["VaultBucketName"], Key="keys/00000001.json")
         return json.loads(stored["Body"].read())
 
-    def role(self, function: str) -> boto3.Session:
-        """A session with the role of a function."""
+    def role(self, function: str) -> Caller:
+        """A caller with the role of a function."""
         configuration = self.client("lambda").get_function_configuration(FunctionName=self.function(function))
         return self.assume(configuration["Role"])
 
-    def assume(self, role: str) -> boto3.Session:
-        """A session with a role, whomever it trusts."""
+    def assume(self, role: str) -> Caller:
+        """A caller with a role, whomever it trusts."""
         sts, iam = self.client("sts"), self.client("iam")
         name = role.rsplit("/", 1)[-1]
         trusts = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
@@ -277,11 +263,7 @@ class Deployment:
             given = sts.assume_role(RoleArn=role, RoleSessionName="deploy-test")["Credentials"]
         finally:
             iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trusts))
-        return self.emulator.session(
-            aws_access_key_id=given["AccessKeyId"],
-            aws_secret_access_key=given["SecretAccessKey"],
-            aws_session_token=given["SessionToken"],
-        )
+        return Caller(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
 
 
 @cache

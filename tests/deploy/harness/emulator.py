@@ -15,7 +15,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 from botocore.config import Config
@@ -39,6 +39,18 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+class Caller(NamedTuple):
+    """Who calls: an access key."""
+
+    key: str
+    secret: str
+    token: str | None = None
+
+
+# All rights: the emulator takes this key for the account's own.
+ROOT = Caller("test", "test")
+
+
 class Emulator:
     """A running emulator. With `enforce`, every call is held to the policies of its caller, and goes over TLS."""
 
@@ -48,6 +60,9 @@ class Emulator:
         self.log = self.state / "emulator.log"
         self.port = int(os.environ.get("HOLDFAST_EMULATOR_PORT") or free_port())
         self.endpoint = f"{'https' if enforce else 'http'}://{HOST}:{self.port}"
+        # One session for all clients, since each reads the services' descriptions anew.
+        self._boto3 = boto3.Session()
+        self._clients: dict[tuple[str, Caller, str], Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -63,8 +78,8 @@ class Emulator:
         """What a program needs in its environment to reach the emulator, and nothing else."""
         given = {
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": ROOT.key,
+            "AWS_SECRET_ACCESS_KEY": ROOT.secret,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -130,16 +145,30 @@ class Emulator:
             self._process = None
         shutil.rmtree(self.state, ignore_errors=True)
 
-    def session(self, **credentials: Any) -> boto3.Session:
-        given = {"aws_access_key_id": "test", "aws_secret_access_key": "test"} | credentials
-        return boto3.Session(**({"region_name": REGION} | given))
+    def client(self, service: str, caller: Caller = ROOT, region: str = REGION) -> Any:
+        """A client of boto3, with the rights of a caller."""
+        known = (service, caller, region)
+        if known not in self._clients:
+            self._clients[known] = self._boto3.client(
+                service,
+                aws_access_key_id=caller.key,
+                aws_secret_access_key=caller.secret,
+                aws_session_token=caller.token,
+                **self.connection(region),
+            )
+        return self._clients[known]
 
-    def client(self, service: str, session: boto3.Session | None = None, region: str = REGION) -> Any:
-        """A client of boto3: with all rights, or those of a session."""
-        return (session or self.session()).client(
-            service,
-            region_name=region,
-            endpoint_url=self.endpoint,
-            verify=self.authority,
-            config=Config(retries={"max_attempts": 2}, read_timeout=300, s3={"addressing_style": "path"}),
+    def table(self, name: str, region: str = REGION) -> Any:
+        """A table, as boto3's resource of it."""
+        resource = self._boto3.resource(
+            "dynamodb", aws_access_key_id=ROOT.key, aws_secret_access_key=ROOT.secret, **self.connection(region)
         )
+        return resource.Table(name)
+
+    def connection(self, region: str) -> dict[str, Any]:
+        return {
+            "region_name": region,
+            "endpoint_url": self.endpoint,
+            "verify": self.authority,
+            "config": Config(retries={"max_attempts": 2}, read_timeout=300, s3={"addressing_style": "path"}),
+        }

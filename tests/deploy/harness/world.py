@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tests.deploy.harness import shop
@@ -115,6 +116,7 @@ def subscribed(stack: Deployment, name: str) -> Queue:
     return Queue(sqs, url)
 
 
+@cache
 def administrator(stack: Deployment) -> str:
     """The ARN of a role that is granted everything."""
     iam = stack.client("iam")
