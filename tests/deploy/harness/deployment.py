@@ -266,20 +266,28 @@ class Deployment:
         return Caller(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
 
 
-@cache
-def deployed(enforce: bool = True) -> Deployment:
+def deployed() -> Deployment:
     """The stack on an emulator of its own: made for the first test that asks, gone when the process ends."""
-    emulator = Emulator(enforce)
+    stack = _deployed()
+    if isinstance(stack, Exception):
+        raise RuntimeError("the stack is not there") from stack
+    return stack
+
+
+@cache
+def _deployed() -> Deployment | Exception:
+    emulator = Emulator()
     atexit.register(emulator.stop)
     began = time.monotonic()
-    emulator.start()
-    template = Path(os.environ.get("HOLDFAST_TEMPLATE") or artifacts.ROOT / "template.yaml")
-    into = Path(tempfile.mkdtemp(prefix="build-", dir=emulator.state))
-    stack = Deployment(emulator)
-    made = artifacts.build(into, template)
-    print(f"built in {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
-    stack.deploy(made, world.prepare(emulator))
-    world.lock(stack)
+    try:
+        emulator.start()
+        template = Path(os.environ.get("HOLDFAST_TEMPLATE") or artifacts.ROOT / "template.yaml")
+        into = Path(tempfile.mkdtemp(prefix="build-", dir=emulator.state))
+        stack = Deployment(emulator)
+        stack.deploy(artifacts.build(into, template), world.prepare(emulator))
+        world.lock(stack)
+    except Exception as failed:  # noqa: BLE001
+        return failed
     print(f"deployed in {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
     return stack
 

@@ -52,27 +52,26 @@ ROOT = Caller("test", "test")
 
 
 class Emulator:
-    """A running emulator. With `enforce`, every call is held to the policies of its caller, and goes over TLS."""
+    """A running emulator. Every call is held to the policies of its caller, and goes over TLS, which they ask for."""
 
-    def __init__(self, enforce: bool) -> None:
-        self.enforce = enforce
+    def __init__(self) -> None:
         self.state = Path(tempfile.mkdtemp(prefix="holdfast-deploy-"))
         self.log = self.state / "emulator.log"
         self.port = int(os.environ.get("HOLDFAST_EMULATOR_PORT") or free_port())
-        self.endpoint = f"{'https' if enforce else 'http'}://{HOST}:{self.port}"
+        self.endpoint = f"https://{HOST}:{self.port}"
         # One session for all clients, since each reads the services' descriptions anew.
         self._boto3 = boto3.Session()
         self._clients: dict[tuple[str, Caller, str], Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def authority(self) -> str | None:
-        """Whom to trust for the emulator's certificate; nobody, where there is no TLS."""
-        return str(self.state / certificate.AUTHORITY) if self.enforce else None
+    def authority(self) -> str:
+        """Whom to trust for the emulator's certificate."""
+        return str(self.state / certificate.AUTHORITY)
 
-    def trust(self) -> ssl.SSLContext | None:
+    def trust(self) -> ssl.SSLContext:
         """What Python's own client needs to trust it."""
-        return ssl.create_default_context(cafile=self.authority) if self.authority else None
+        return ssl.create_default_context(cafile=self.authority)
 
     def environment(self) -> dict[str, str]:
         """What a program needs in its environment to reach the emulator, and nothing else."""
@@ -82,23 +81,31 @@ class Emulator:
             "AWS_SECRET_ACCESS_KEY": ROOT.secret,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
+            "AWS_CA_BUNDLE": self.authority,
+            "SSL_CERT_FILE": self.authority,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
-        if self.authority:
-            given |= {"SSL_CERT_FILE": self.authority, "AWS_CA_BUNDLE": self.authority}
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
         return kept | given
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "tests.deploy.harness.emulator_main", "--bind", f"{HOST}:{self.port}"]
+        served, key = certificate.make(self.state, HOST)
+        command = [
+            sys.executable, "-m", "tests.deploy.harness.emulator_main",
+            "--bind", f"{HOST}:{self.port}",
+            "--certificate", str(served),
+            "--private-key", str(key),
+        ]  # fmt: skip
         temporary = self.state / "tmp"
         temporary.mkdir()
         settings = {
             "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "TMPDIR": str(temporary),
+            "AUTH": "true",
+            "USE_SSL": "1",
             "GATEWAY_PORT": str(self.port),
             "MINISTACK_HOST": HOST,
             "MINISTACK_REGION": REGION,
@@ -106,10 +113,6 @@ class Emulator:
             "SFN_WAIT_SCALE": "0.05",
             "LOG_LEVEL": os.environ.get("HOLDFAST_EMULATOR_LOG", "WARNING"),
         }
-        if self.enforce:
-            served, key = certificate.make(self.state, HOST)
-            command += ["--certificate", str(served), "--private-key", str(key)]
-            settings |= {"AUTH": "true", "USE_SSL": "1", "MINISTACK_SSL_CERT": str(served), "MINISTACK_SSL_KEY": str(key)}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,

@@ -118,8 +118,8 @@ def lock_what_is_copied() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--bind", required=True, metavar="HOST:PORT")
-    parser.add_argument("--certificate", metavar="FILE")
-    parser.add_argument("--private-key", metavar="FILE")
+    parser.add_argument("--certificate", required=True, metavar="FILE")
+    parser.add_argument("--private-key", required=True, metavar="FILE")
     options = parser.parse_args()
 
     tell_the_role()
@@ -136,8 +136,7 @@ def main() -> None:
     # As the services that are called here; HTTP/2 would wait 40 ms for the client's acknowledgement of most answers.
     config.alpn_protocols = ["http/1.1"]
     config.loglevel = "WARNING"
-    if options.certificate:
-        config.certfile, config.keyfile = options.certificate, options.private_key
+    config.certfile, config.keyfile = options.certificate, options.private_key
     asyncio.run(serve(ministack.app, config))
 
 
