@@ -19,7 +19,7 @@ use std::path::PathBuf;
 /// Everything happens in a home: a directory with the vault, its key (key.json: keep a copy of it elsewhere, since
 /// nothing can be restored without it) and the catalogue. It needs no account and nothing beside this program. With
 /// --stack everything happens on AWS, in the stack that template.yaml deploys: apply, resources, backup, backups, show,
-/// cancel, verify and restore do there what they do in a home, with the credentials that the AWS CLI would use.
+/// cancel, verify, restore and undo do there what they do in a home, with the credentials that the AWS CLI would use.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, propagate_version = true, max_term_width = 110, after_help = after_help!(
     "holdfast demo                                    see all of it at work, in under a minute",
@@ -104,7 +104,7 @@ impl Global {
         self.open_as(true).await
     }
 
-    /// Opens the home for a command that reads the vault itself.
+    /// Opens the home for a command that needs the vault itself.
     pub(crate) async fn open_home(&self, command: &str) -> Result<Place> {
         if self.stack.is_some() { Err(home_only(command)) } else { self.open().await }
     }

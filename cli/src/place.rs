@@ -10,6 +10,7 @@ use holdfast_workflow::capture::log;
 use holdfast_workflow::config::Resource;
 use holdfast_workflow::events::{RestoreRequest, VerifyAnswer, WouldRestore};
 use holdfast_workflow::restore;
+use holdfast_workflow::undo::UndoRequest;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ impl Place {
         }
     }
 
-    /// The home, for what reads the vault itself.
+    /// The home, for what needs the vault itself.
     pub(crate) fn home(&self) -> Result<&Cloud> {
         match self {
             Self::Home(cloud) => Ok(cloud),
@@ -110,6 +111,21 @@ impl Place {
         }
     }
 
+    /// Takes writes back under a new id, and returns the job as it ended. `keys` are the only records that are meant; a
+    /// stack takes no list of them.
+    pub(crate) async fn run_undo(
+        &self,
+        id: &str,
+        request: &UndoRequest,
+        keys: Option<&[String]>,
+    ) -> Result<Job> {
+        match (self, keys) {
+            (Self::Home(cloud), keys) => cloud.run_undo(id, request, keys).await,
+            (Self::Stack(stack), None) => stack.run_undo(id, request).await,
+            (Self::Stack(_), Some(_)) => Err(home_only("a list of keys")),
+        }
+    }
+
     /// Verifies a backup to the end.
     pub(crate) async fn run_verify(&self, id: &str, level: &str) -> Result<VerifyAnswer> {
         match self {
@@ -135,7 +151,7 @@ impl Place {
 
 /// Why a command does nothing on a stack.
 pub(crate) fn home_only(command: &str) -> Error {
-    Error::new(Code::InvalidInput, format!("{command} reads the vault itself, and works on a home only"))
+    Error::new(Code::InvalidInput, format!("{command} needs the vault itself, and works on a home only"))
         .object("--stack")
         .hint("leave --stack (HOLDFAST_STACK) out, and name a home with --home")
 }

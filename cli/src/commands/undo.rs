@@ -30,7 +30,8 @@ const TOLD: usize = 10_000;
 ///
 /// Each record that changed in the window becomes what it was at --from, but only if it still is what it was at --to:
 /// what somebody wrote since is a conflict, kept and listed. Deleted records come back, added ones go. In the end the
-/// records are read again and compared. What was written is recorded, so that an undo can be undone.
+/// records are read again and compared. What was written is recorded, so that an undo can be undone. On a stack there is
+/// no --dry-run and no --key-file, and conflicts are counted, not listed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = after_help!(
     "holdfast undo products --from 2026-11-21T14:00:00Z --to 2026-11-21T14:20:00Z --dry-run",
@@ -96,25 +97,31 @@ impl From<Conflicting> for OnConflict {
 pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let of = of(args)?;
     let keys = args.key_file.as_ref().map(read_keys).transpose()?;
-    let place = global.open_home("undo").await?;
-    let cloud = place.home()?;
+    let place = match (args.dry_run, &args.key_file) {
+        (true, _) => global.open_home("undo --dry-run").await?,
+        (_, Some(_)) => global.open_home("undo --key-file").await?,
+        _ => global.open().await?,
+    };
     if let UndoOf::Window { asked, .. } = &of {
         Box::pin(ready(global, &place, asked)).await?;
     }
     let request = UndoRequest { of, on_conflict: args.on_conflict.into() };
     if args.dry_run {
         let most = if global.json { TOLD } else { SHOWN };
-        let planned = dry_run(cloud.services(), &request, keys, most).await?;
+        let planned = dry_run(place.home()?.services(), &request, keys, most).await?;
         let exit = Exit::differences(planned.conflicts > 0);
         return Outcome::new(&Planned::new(planned)?, global.json, exit);
     }
     let mut what = "undoing an undo".to_owned();
     if let UndoOf::Window { asked, .. } = &request.of {
-        notes(global, &window(cloud.services(), asked).await?.exactness.notes);
+        // On a stack they stand with the job's warnings.
+        if let Place::Home(cloud) = &place {
+            notes(global, &window(cloud.services(), asked).await?.exactness.notes);
+        }
         what = format!("undoing in {}", asked.resource);
     }
-    let id = cloud.new_id();
-    let work = Box::pin(cloud.run_undo(&id, &request, keys.as_deref()));
+    let id = place.new_id();
+    let work = Box::pin(place.run_undo(&id, &request, keys.as_deref()));
     let job = attend(global, &place, &id, &what, work).await?;
     let undone = Undone::new(&place, job).await?;
     let kept = undone.counts.conflicts > undone.counts.overwritten;
@@ -258,7 +265,9 @@ impl Undone {
             let over = counts.overwritten;
             let kept = counts.conflicts.saturating_sub(over);
             writeln!(out, "  conflicts  {kept} kept as written since, {over} overwritten")?;
-            Told::write(&self.conflict_list, counts.conflicts, out)?;
+            if !self.conflict_list.is_empty() {
+                Told::write(&self.conflict_list, counts.conflicts, out)?;
+            }
         }
         writeln!(out, "  proved     {} are what they should be", records(counts.proved))?;
         if counts.changed_since > 0 {

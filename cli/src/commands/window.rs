@@ -21,11 +21,10 @@ const SHOWN: usize = 60;
 /// The window that is asked for, with what can tell it made ready: changes are captured up to now, or, for a window that
 /// ends now and is not captured, a backup is made.
 pub(super) async fn ready(global: &Global, place: &Place, asked: &Asked) -> Result<()> {
-    let cloud = place.home()?;
-    let document = cloud.services().jobs.resource(&asked.resource).await?;
+    let document = place.jobs().resource(&asked.resource).await?;
     let resource: Resource = decode(document)?;
     if resource.policy.capture && is_embedded(&resource.source) {
-        Box::pin(cloud.capture(&asked.resource)).await?;
+        Box::pin(place.home()?.capture(&asked.resource)).await?;
         return Ok(());
     }
     if asked.to != Point::Now || resource.policy.capture {
@@ -36,8 +35,8 @@ pub(super) async fn ready(global: &Global, place: &Place, asked: &Asked) -> Resu
         return Ok(());
     }
     note(global, "changes of this resource are not captured, so a backup is made to see what it holds now");
-    let id = cloud.new_id();
-    let work = Box::pin(cloud.run_backup(&id, &asked.resource, Some(BackupType::Incremental)));
+    let id = place.new_id();
+    let work = Box::pin(place.run_backup(&id, &asked.resource, Some(BackupType::Incremental)));
     attend(global, place, &id, &format!("backing up {}", asked.resource), work).await?;
     Ok(())
 }

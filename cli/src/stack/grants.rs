@@ -5,26 +5,40 @@ use std::collections::BTreeMap;
 /// The grants, as the stack's outputs tell them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Grants {
-    tables: Vec<String>,
-    buckets: Vec<String>,
+    lists: BTreeMap<Kind, Vec<String>>,
     tag: Option<(String, String)>,
-    /// The stack's own table, which needs no grant.
-    demo: Option<String>,
 }
 
-/// What is granted, and by which parameter.
+/// What a grant is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    Table,
-    Bucket,
+    SourceTable,
+    SourceBucket,
+    TargetTable,
+    TargetBucket,
 }
 
 impl Kind {
-    /// The parameter that names sources of this kind.
+    pub(super) const ALL: [Self; 4] =
+        [Self::SourceTable, Self::SourceBucket, Self::TargetTable, Self::TargetBucket];
+
+    /// The parameter of template.yaml that lists what is granted.
     pub(super) const fn parameter(self) -> &'static str {
         match self {
-            Self::Table => "SourceTableArns",
-            Self::Bucket => "SourceBucketArns",
+            Self::SourceTable => "SourceTables",
+            Self::SourceBucket => "SourceBuckets",
+            Self::TargetTable => "TargetTables",
+            Self::TargetBucket => "TargetBuckets",
+        }
+    }
+
+    /// The output that tells the parameter's value.
+    const fn output(self) -> &'static str {
+        match self {
+            Self::SourceTable => "SourceTableArns",
+            Self::SourceBucket => "SourceBucketArns",
+            Self::TargetTable => "TargetTableArns",
+            Self::TargetBucket => "TargetBucketArns",
         }
     }
 }
@@ -34,37 +48,28 @@ impl Grants {
     pub(super) fn read(outputs: &BTreeMap<String, String>) -> Self {
         let text = |name: &str| outputs.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
         let list = |kind: Kind| {
-            let patterns = text(kind.parameter()).unwrap_or_default().split(',').map(str::trim);
-            // A pattern that is no ARN, such as a dash for `none`, grants nothing.
-            patterns
-                .filter(|pattern| pattern.starts_with("arn:") || *pattern == "*")
-                .map(str::to_owned)
-                .collect()
+            let patterns = text(kind.output()).unwrap_or_default().split(',').map(str::trim);
+            let patterns: Vec<String> =
+                patterns.filter(|pattern| !pattern.is_empty()).map(str::to_owned).collect();
+            (!patterns.is_empty()).then_some((kind, patterns))
         };
         let (key, value) = (text("AccessTagKey"), text("AccessTagValue"));
         Self {
-            tables: list(Kind::Table),
-            buckets: list(Kind::Bucket),
+            lists: Kind::ALL.into_iter().filter_map(list).collect(),
             tag: key.zip(value).map(|(key, value)| (key.to_owned(), value.to_owned())),
-            demo: text("ProductsTableName").map(|table| format!(":table/{table}")),
         }
     }
 
-    /// The patterns of a kind.
-    pub(super) fn patterns(&self, kind: Kind) -> &[String] {
-        match kind {
-            Kind::Table => &self.tables,
-            Kind::Bucket => &self.buckets,
-        }
+    fn patterns(&self, kind: Kind) -> &[String] {
+        self.lists.get(&kind).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a pattern grants an ARN.
+    /// Whether a list grants an ARN.
     pub(super) fn names(&self, kind: Kind, arn: &str) -> bool {
-        let own = kind == Kind::Table && self.demo.as_ref().is_some_and(|demo| arn.ends_with(demo.as_str()));
-        own || self.patterns(kind).iter().any(|pattern| matches(pattern.as_bytes(), arn.as_bytes()))
+        self.patterns(kind).iter().any(|pattern| matches(pattern.as_bytes(), arn.as_bytes()))
     }
 
-    /// The tag that grants, its key and its value.
+    /// The tag that grants a table to be read, its key and its value.
     pub(super) fn tag(&self) -> Option<(&str, &str)> {
         self.tag.as_ref().map(|(key, value)| (key.as_str(), value.as_str()))
     }
@@ -73,7 +78,7 @@ impl Grants {
     pub(super) fn extended(&self, kind: Kind, arns: &[&str]) -> String {
         let all: Vec<&str> =
             self.patterns(kind).iter().map(String::as_str).chain(arns.iter().copied()).collect();
-        format!("{}={}", kind.parameter(), all.join(","))
+        format!("\"{}={}\"", kind.parameter(), all.join(","))
     }
 }
 
@@ -132,34 +137,50 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_tags_grant_what_they_name() {
+    fn lists_grant_what_they_name() {
         let grants = grants(&[
             (
                 "SourceTableArns",
                 "arn:aws:dynamodb:eu-central-1:1:table/shop-*, arn:aws:dynamodb:*:1:table/audit",
             ),
             ("SourceBucketArns", ""),
+            ("TargetBucketArns", "arn:aws:s3:::restored"),
             ("AccessTagKey", "holdfast:access"),
             ("AccessTagValue", "allow"),
-            ("ProductsTableName", "holdfast-products"),
         ]);
-        let table =
-            |name: &str| grants.names(Kind::Table, &format!("arn:aws:dynamodb:eu-central-1:1:table/{name}"));
-        assert!(table("shop-orders") && table("audit") && table("holdfast-products"));
-        assert!(!table("orders") && !table("audits") && !table("other-holdfast-products"));
-        assert!(!grants.names(Kind::Bucket, "arn:aws:s3:::shop"));
+        let table = |name: &str| {
+            grants.names(Kind::SourceTable, &format!("arn:aws:dynamodb:eu-central-1:1:table/{name}"))
+        };
+        assert!(table("shop-orders") && table("audit"));
+        assert!(!table("orders") && !table("audits"));
+        let bucket = |kind| grants.names(kind, "arn:aws:s3:::restored");
+        assert!(bucket(Kind::TargetBucket) && !bucket(Kind::SourceBucket));
         assert_eq!(grants.tag(), Some(("holdfast:access", "allow")));
         assert_eq!(
-            grants.extended(Kind::Bucket, &["arn:aws:s3:::a", "arn:aws:s3:::b"]),
-            "SourceBucketArns=arn:aws:s3:::a,arn:aws:s3:::b"
+            grants.extended(Kind::SourceBucket, &["arn:aws:s3:::a", "arn:aws:s3:::b"]),
+            "\"SourceBuckets=arn:aws:s3:::a,arn:aws:s3:::b\""
         );
-        assert!(grants.extended(Kind::Table, &["arn:x"]).ends_with("table/audit,arn:x"));
+        assert!(grants.extended(Kind::SourceTable, &["arn:x"]).ends_with("table/audit,arn:x\""));
     }
 
     #[test]
     fn what_is_not_there_grants_nothing() {
-        let none = grants(&[("SourceTableArns", "-"), ("AccessTagKey", "holdfast:access")]);
+        let none = grants(&[("SourceTableArns", " "), ("AccessTagKey", "holdfast:access")]);
         assert_eq!(none, Grants::default());
-        assert!(!none.names(Kind::Table, "arn:aws:dynamodb:eu-central-1:1:table/-"));
+        assert!(!none.names(Kind::SourceTable, "arn:aws:dynamodb:eu-central-1:1:table/-"));
+    }
+
+    #[test]
+    fn parameters_and_outputs_are_those_of_the_template() {
+        let template = include_str!("../../../template.yaml");
+        for kind in Kind::ALL {
+            assert!(template.contains(&format!("\n  {}:\n    Type: CommaDelimitedList\n", kind.parameter())));
+            assert!(template.contains(&format!("\n  {}:\n    Description:", kind.output())));
+        }
+        for name in
+            ["JobTableName", "BackupMachineArn", "RestoreMachineArn", "VerifyMachineArn", "UndoMachineArn"]
+        {
+            assert!(template.contains(&format!("\n  {name}:\n    Description:")), "{name}");
+        }
     }
 }

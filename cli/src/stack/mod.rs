@@ -18,6 +18,7 @@ use holdfast_vault::error::{Error, Result};
 use holdfast_vault::model::Warning;
 use holdfast_workflow::config::Resource;
 use holdfast_workflow::events::{BackupInput, Checked, RestoreRequest, VerifyAnswer, WouldRestore};
+use holdfast_workflow::undo::{self, UndoRequest};
 use holdfast_workflow::{handler, restore};
 use jiff::Timestamp;
 use outputs::Outputs;
@@ -75,7 +76,27 @@ impl Stack {
     /// Why the restore did not complete.
     pub(crate) async fn run_restore(&self, id: &str, request: &RestoreRequest) -> Result<Job> {
         self.ask(id, request).await?;
-        let run = self.run(Machine::Restore, id, &json!({ "restore": id })).await;
+        self.take_up(Machine::Restore, id, "restore").await
+    }
+
+    /// Takes writes back, and returns the job as it ended.
+    ///
+    /// # Errors
+    /// Why the undo did not complete.
+    pub(crate) async fn run_undo(&self, id: &str, request: &UndoRequest) -> Result<Job> {
+        let job = undo::request_unplanned(&self.jobs, self.now(), id, request).await?;
+        let resource: Resource = handler::decode(self.jobs.resource(&job.resource).await?)?;
+        let admitted = sources::admit_undo(&self.outputs, &resource);
+        if admitted.is_err() {
+            self.jobs.withdraw_job(id).await?;
+        }
+        admitted?;
+        self.take_up(Machine::Undo, id, "undo").await
+    }
+
+    /// Runs a job that job state holds.
+    async fn take_up(&self, machine: Machine, id: &str, name: &str) -> Result<Job> {
+        let run = self.run(machine, id, &json!({ name: id })).await;
         if run.as_ref().is_err_and(run::is_unstarted) {
             // Nothing will ever take it up.
             self.jobs.withdraw_job(id).await?;
@@ -108,7 +129,7 @@ impl Stack {
 
     /// Makes the job of a restore.
     async fn ask(&self, id: &str, request: &RestoreRequest) -> Result<Job> {
-        sources::reachable(&request.target)?;
+        sources::admit_target(&self.outputs, &request.target)?;
         restore::request_unplanned(&self.jobs, self.now(), id, request).await
     }
 

@@ -15,6 +15,7 @@ pub(super) struct Outputs {
     pub(super) backup: String,
     pub(super) restore: String,
     pub(super) verify: String,
+    pub(super) undo: String,
     /// Which sources the functions may read.
     pub(super) grants: Grants,
     /// Where the stack is.
@@ -53,6 +54,7 @@ impl Outputs {
         };
         let (job_table, backup) = (take("JobTableName")?, take("BackupMachineArn")?);
         let (restore, verify) = (take("RestoreMachineArn")?, take("VerifyMachineArn")?);
+        let undo = take("UndoMachineArn")?;
         let at = At::read(&backup).ok_or_else(|| {
             Error::new(Code::HomeInvalid, format!("the output BackupMachineArn of {stack} is no ARN"))
                 .object("BackupMachineArn")
@@ -63,6 +65,7 @@ impl Outputs {
             backup,
             restore,
             verify,
+            undo,
             grants: Grants::read(&all),
             at,
         })
@@ -80,6 +83,7 @@ mod tests {
             ("BackupMachineArn", machine("backup")),
             ("RestoreMachineArn", machine("restore")),
             ("VerifyMachineArn", machine("verify")),
+            ("UndoMachineArn", machine("undo")),
         ];
         named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -95,11 +99,11 @@ mod tests {
 
     #[test]
     fn an_output_that_is_missing_is_named() {
-        for name in ["JobTableName", "BackupMachineArn", "RestoreMachineArn", "VerifyMachineArn"] {
+        for name in all().into_keys() {
             let mut some = all();
-            some.remove(name);
+            some.remove(&name);
             let error = Outputs::read("shop", some).unwrap_err();
-            assert_eq!((error.code, error.object.as_deref()), (Code::HomeInvalid, Some(name)));
+            assert_eq!((error.code, error.object.as_deref()), (Code::HomeInvalid, Some(name.as_str())));
         }
         let wrong = all().into_keys().map(|name| (name, "x".to_owned())).collect();
         assert!(Outputs::read("shop", wrong).unwrap_err().message.contains("no ARN"));

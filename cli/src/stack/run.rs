@@ -27,6 +27,7 @@ pub(super) enum Machine {
     Backup,
     Restore,
     Verify,
+    Undo,
 }
 
 /// How an execution ended.
@@ -102,7 +103,15 @@ impl Stack {
     /// What keeps it from being started or followed.
     pub(super) async fn execute(&self, machine: Machine, id: &str, input: &Value) -> Result<Ended> {
         self.start(machine, id, input).await?;
-        self.follow(&self.execution(machine, id), id).await
+        self.follow(&self.execution(machine, id)).await.map_err(|error| {
+            let later = match machine {
+                Machine::Backup | Machine::Restore | Machine::Undo => {
+                    format!("see `holdfast show {id}` later")
+                }
+                Machine::Verify => "`holdfast backups` tells later what it found".to_owned(),
+            };
+            error.object(id).hint(format!("it goes on without this command: {later}"))
+        })
     }
 
     fn machine(&self, machine: Machine) -> &str {
@@ -110,6 +119,7 @@ impl Stack {
             Machine::Backup => &self.outputs.backup,
             Machine::Restore => &self.outputs.restore,
             Machine::Verify => &self.outputs.verify,
+            Machine::Undo => &self.outputs.undo,
         }
     }
 
@@ -137,18 +147,14 @@ impl Stack {
         }
     }
 
-    async fn follow(&self, execution: &str, id: &str) -> Result<Ended> {
+    async fn follow(&self, execution: &str) -> Result<Ended> {
         let (mut wait, mut misses) = (FIRST, 0);
         loop {
             match self.look(execution).await {
                 Ok(Some(ended)) => return Ok(ended),
                 Ok(None) => misses = 0,
                 Err(error) if error.code.retryable() && misses < MISSES => misses += 1,
-                Err(error) => {
-                    return Err(error
-                        .object(execution)
-                        .hint(format!("it goes on without this command: see `holdfast show {id}` later")));
-                }
+                Err(error) => return Err(error),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 3 / 2).min(LAST);

@@ -3,7 +3,7 @@
 use super::fault::name_of;
 use super::grants::Kind;
 use super::outputs::{At, Outputs};
-use aws_config::{Region, SdkConfig};
+use aws_config::SdkConfig;
 use holdfast_connectors::{SourceSpec, TargetSpec};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::Warning;
@@ -12,14 +12,13 @@ use holdfast_workflow::config::Resource;
 /// The endpoint that means the DynamoDB inside a home.
 const EMBEDDED: &str = "embedded";
 
-/// A source that a stack needs a grant for.
+/// Something of AWS's that a stack needs a grant for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wanted<'a> {
-    resource: &'a str,
+    /// The resource, or the target as the operator named it.
+    of: &'a str,
     kind: Kind,
-    name: &'a str,
     arn: String,
-    region: Option<&'a str>,
 }
 
 /// Whether a tag grants a source.
@@ -51,29 +50,73 @@ pub(super) async fn admit(
             Tagged::Unknown(why) => warnings.push(unknown(outputs, &wanted, &why)),
         }
     }
-    if missing.is_empty() { Ok(warnings) } else { Err(not_granted(outputs, &missing)) }
+    if missing.is_empty() { Ok(warnings) } else { Err(not_granted(outputs, "to read", &missing)) }
+}
+
+/// Whether a stack can write into a target.
+///
+/// # Errors
+/// `InvalidInput` if it is on this machine or in a home, or is not granted.
+pub(super) fn admit_target(outputs: &Outputs, target: &TargetSpec) -> Result<()> {
+    let (kind, arn, endpoint) = match target {
+        TargetSpec::Files { .. } | TargetSpec::Jsonl { .. } | TargetSpec::Json { .. } => {
+            let message = format!("a stack does not reach this machine's files: {target}");
+            return Err(Error::new(Code::InvalidInput, message)
+                .object("--to")
+                .hint("use dynamodb:TABLE or s3://BUCKET/PREFIX"));
+        }
+        TargetSpec::Dynamodb { table, endpoint, region } => {
+            (Kind::TargetTable, table_arn(table, region.as_deref(), &outputs.at), endpoint)
+        }
+        TargetSpec::S3 { bucket, endpoint, .. } => {
+            (Kind::TargetBucket, bucket_arn(bucket, &outputs.at), endpoint)
+        }
+    };
+    match endpoint.as_deref() {
+        Some(EMBEDDED) => Err(embedded().object("--endpoint")),
+        // Another service than AWS's own has no grants of IAM.
+        Some(_) => Ok(()),
+        None if outputs.grants.names(kind, &arn) => Ok(()),
+        None => Err(not_granted(outputs, "to write", &[Wanted { of: "--to", kind, arn }])),
+    }
+}
+
+/// Whether a stack can put records back into a resource; what else an undo needs, its plan asks for.
+///
+/// # Errors
+/// `InvalidInput` if it is not granted.
+pub(super) fn admit_undo(outputs: &Outputs, resource: &Resource) -> Result<()> {
+    match wanted(resource, &outputs.at)? {
+        Some(Wanted { of, kind: Kind::SourceTable, arn })
+            if !outputs.grants.names(Kind::TargetTable, &arn) =>
+        {
+            Err(not_granted(outputs, "to write", &[Wanted { of, kind: Kind::TargetTable, arn }]))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The grant that a resource needs, if any.
 fn wanted<'a>(resource: &'a Resource, at: &At) -> Result<Option<Wanted<'a>>> {
-    let (kind, name, arn, endpoint, region) = match &resource.source {
+    let (kind, arn, endpoint) = match &resource.source {
         SourceSpec::Files { .. } => return Err(not_reached(resource, "files")),
         SourceSpec::Jsonl { .. } => return Err(not_reached(resource, "jsonl")),
         SourceSpec::Json { path: Some(_), .. } => return Err(not_reached(resource, "json with a path")),
         SourceSpec::Json { path: None, .. } => return Ok(None),
         SourceSpec::Dynamodb { table, endpoint, region } => {
-            (Kind::Table, table, table_arn(table, region.as_deref(), at), endpoint, region)
+            (Kind::SourceTable, table_arn(table, region.as_deref(), at), endpoint)
         }
-        SourceSpec::S3 { bucket, endpoint, region, .. } => {
-            (Kind::Bucket, bucket, format!("arn:{}:s3:::{bucket}", at.partition), endpoint, region)
-        }
+        SourceSpec::S3 { bucket, endpoint, .. } => (Kind::SourceBucket, bucket_arn(bucket, at), endpoint),
     };
     match endpoint.as_deref() {
         Some(EMBEDDED) => Err(embedded().object(&resource.name)),
-        // Another service than AWS's own has no grants of IAM.
         Some(_) => Ok(None),
-        None => Ok(Some(Wanted { resource: &resource.name, kind, name, arn, region: region.as_deref() })),
+        None => Ok(Some(Wanted { of: &resource.name, kind, arn })),
     }
+}
+
+fn bucket_arn(bucket: &str, at: &At) -> String {
+    format!("arn:{}:s3:::{bucket}", at.partition)
 }
 
 fn table_arn(table: &str, region: Option<&str>, at: &At) -> String {
@@ -96,106 +139,62 @@ fn embedded() -> Error {
         .hint("leave the endpoint out, or work on a home without --stack")
 }
 
-/// Whether a stack can write into a target.
-///
-/// # Errors
-/// `InvalidInput` if it is on this machine or in a home.
-pub(super) fn reachable(target: &TargetSpec) -> Result<()> {
-    match target {
-        TargetSpec::Files { .. } | TargetSpec::Jsonl { .. } | TargetSpec::Json { .. } => {
-            let message = format!("a stack does not reach this machine's files: {target}");
-            Err(Error::new(Code::InvalidInput, message)
-                .object("--to")
-                .hint("use dynamodb:TABLE or s3://BUCKET/PREFIX"))
-        }
-        TargetSpec::Dynamodb { endpoint, .. } | TargetSpec::S3 { endpoint, .. } => {
-            if endpoint.as_deref() == Some(EMBEDDED) { Err(embedded().object("--endpoint")) } else { Ok(()) }
-        }
-    }
-}
-
-fn not_granted(outputs: &Outputs, missing: &[Wanted<'_>]) -> Error {
-    let told: Vec<String> =
-        missing.iter().map(|wanted| format!("{} ({})", wanted.resource, wanted.arn)).collect();
-    let message = format!("the stack {} is not granted the source of {}", outputs.stack, told.join(", "));
+fn not_granted(outputs: &Outputs, doing: &str, missing: &[Wanted<'_>]) -> Error {
+    let told: Vec<String> = missing.iter().map(|wanted| format!("{} ({})", wanted.arn, wanted.of)).collect();
+    let message = format!("the stack {} is not granted {doing} {}", outputs.stack, told.join(", "));
     let mut parameters = Vec::new();
-    for kind in [Kind::Table, Kind::Bucket] {
+    for kind in Kind::ALL {
         let arns: Vec<&str> =
             missing.iter().filter(|wanted| wanted.kind == kind).map(|wanted| wanted.arn.as_str()).collect();
         if !arns.is_empty() {
-            parameters.push(format!("\"{}\"", outputs.grants.extended(kind, &arns)));
+            parameters.push(outputs.grants.extended(kind, &arns));
         }
     }
-    let tag = outputs.grants.tag().map_or_else(String::new, |(key, value)| {
-        format!(", or tag it {key}={value} where the service's policies know tags")
-    });
-    let hint = format!("deploy the stack with --parameter-overrides {}{tag}", parameters.join(" "));
+    let by_tag = missing.iter().any(|wanted| taggable(outputs, wanted));
+    let tag = match outputs.grants.tag() {
+        Some((key, value)) if by_tag => format!(", or give the table the tag {key}={value}"),
+        _ => String::new(),
+    };
+    let hint = format!("deploy the stack again with --parameter-overrides {}{tag}", parameters.join(" "));
     let object = missing.first().map(|wanted| wanted.arn.clone()).unwrap_or_default();
     Error::new(Code::InvalidInput, message).object(object).hint(hint)
 }
 
+/// Whether a tag could grant it: the stack's policies know tags of tables to be read, beside itself.
+fn taggable(outputs: &Outputs, wanted: &Wanted<'_>) -> bool {
+    wanted.kind == Kind::SourceTable && wanted.arn.starts_with(&table_arn("", None, &outputs.at))
+}
+
 fn unknown(outputs: &Outputs, wanted: &Wanted<'_>, why: &str) -> Warning {
-    let Wanted { resource, kind, arn, .. } = wanted;
+    let Wanted { of, kind, arn } = wanted;
+    let (stack, parameter) = (&outputs.stack, kind.parameter());
     let message = format!(
-        "whether the stack {} may read the source of {resource} is not known: {} does not name {arn}, and its tags cannot be read ({why})",
-        outputs.stack,
-        kind.parameter(),
+        "whether the stack {stack} may read the source of {of} is not known: {parameter} does not name {arn}, and its tags cannot be read ({why})"
     );
     Warning::new("GrantUnknown", message)
 }
 
 async fn tagged(config: &SdkConfig, outputs: &Outputs, wanted: &Wanted<'_>) -> Tagged {
-    let Some((key, value)) = outputs.grants.tag() else { return Tagged::No };
-    let read = match wanted.kind {
-        Kind::Table => table_tags(config, wanted).await,
-        Kind::Bucket => bucket_tags(config, wanted).await,
+    let Some((key, value)) = outputs.grants.tag().filter(|_| taggable(outputs, wanted)) else {
+        return Tagged::No;
     };
-    match read {
-        Ok(tags) if tags.iter().any(|(k, v)| k == key && v == value) => Tagged::Yes,
-        Ok(_) => Tagged::No,
-        Err(why) => Tagged::Unknown(why),
-    }
-}
-
-type Tags = Vec<(String, String)>;
-
-async fn table_tags(config: &SdkConfig, wanted: &Wanted<'_>) -> Result<Tags, String> {
-    let mut builder = aws_sdk_dynamodb::config::Builder::from(config);
-    if let Some(region) = wanted.region {
-        builder = builder.region(Region::new(region.to_owned()));
-    }
-    let client = aws_sdk_dynamodb::Client::from_conf(builder.build());
-    let (mut tags, mut next) = (Tags::new(), None);
+    let client = aws_sdk_dynamodb::Client::new(config);
+    let mut next = None;
     loop {
         let asked =
             client.list_tags_of_resource().resource_arn(&wanted.arn).set_next_token(next).send().await;
         let page = match asked {
             Ok(page) => page,
-            Err(error) if name_of(&error) == Some("ResourceNotFoundException") => return Ok(tags),
-            Err(error) => return Err(name_of(&error).unwrap_or("no answer").to_owned()),
+            Err(error) if name_of(&error) == Some("ResourceNotFoundException") => return Tagged::No,
+            Err(error) => return Tagged::Unknown(name_of(&error).unwrap_or("no answer").to_owned()),
         };
-        tags.extend(page.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)));
+        if page.tags().iter().any(|tag| tag.key() == key && tag.value() == value) {
+            return Tagged::Yes;
+        }
         next = page.next_token;
         if next.is_none() {
-            return Ok(tags);
+            return Tagged::No;
         }
-    }
-}
-
-async fn bucket_tags(config: &SdkConfig, wanted: &Wanted<'_>) -> Result<Tags, String> {
-    // An emulator's address has no room for a bucket's name in front.
-    let local = config.endpoint_url().is_some();
-    let mut builder = aws_sdk_s3::config::Builder::from(config).force_path_style(local);
-    if let Some(region) = wanted.region {
-        builder = builder.region(Region::new(region.to_owned()));
-    }
-    let client = aws_sdk_s3::Client::from_conf(builder.build());
-    match client.get_bucket_tagging().bucket(wanted.name).send().await {
-        Ok(answer) => Ok(answer.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect()),
-        Err(error) => match name_of(&error) {
-            Some("NoSuchTagSet" | "NoSuchBucket") => Ok(Tags::new()),
-            name => Err(name.unwrap_or("no answer").to_owned()),
-        },
     }
 }
 
@@ -207,6 +206,22 @@ mod tests {
     fn at() -> At {
         let text = |text: &str| text.to_owned();
         At { partition: text("aws"), region: text("eu-central-1"), account: text("123456789012") }
+    }
+
+    fn outputs() -> Outputs {
+        let machine = "arn:aws:states:eu-central-1:123456789012:stateMachine:x";
+        let all = [
+            ("JobTableName", "jobs"),
+            ("BackupMachineArn", machine),
+            ("RestoreMachineArn", machine),
+            ("VerifyMachineArn", machine),
+            ("UndoMachineArn", machine),
+            ("TargetTableArns", "arn:aws:dynamodb:eu-central-1:123456789012:table/restored-*"),
+            ("AccessTagKey", "holdfast:access"),
+            ("AccessTagValue", "allow"),
+        ];
+        let all = all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Outputs::read("shop", all).unwrap()
     }
 
     fn resource(source: &serde_json::Value) -> Resource {
@@ -248,10 +263,47 @@ mod tests {
             assert_eq!((error.code, error.object.as_deref()), (Code::InvalidInput, Some("shop")));
             assert!(error.hint.is_some());
         }
+        let target = |to: &str, endpoint: Option<&str>| {
+            admit_target(&outputs(), &TargetSpec::parse(to, endpoint.map(str::to_owned), None).unwrap())
+        };
         for (to, endpoint) in [("files:out", None), ("jsonl:out", None), ("dynamodb:t", Some("embedded"))] {
-            let target = TargetSpec::parse(to, endpoint.map(str::to_owned), None).unwrap();
-            assert_eq!(reachable(&target).unwrap_err().code, Code::InvalidInput);
+            assert_eq!(target(to, endpoint).unwrap_err().code, Code::InvalidInput);
         }
-        reachable(&TargetSpec::parse("s3://media/img", None, None).unwrap()).unwrap();
+        target("dynamodb:restored-orders", None).unwrap();
+        target("dynamodb:orders", Some("http://127.0.0.1:8000")).unwrap();
+        let error = target("s3://media/img", None).unwrap_err();
+        assert_eq!(error.object.as_deref(), Some("arn:aws:s3:::media"));
+        assert!(error.hint.unwrap().ends_with("--parameter-overrides \"TargetBuckets=arn:aws:s3:::media\""));
+    }
+
+    #[test]
+    fn all_that_is_missing_is_told_with_what_grants_it() {
+        let (orders, media) = (
+            resource(&json!({ "kind": "dynamodb", "table": "orders" })),
+            resource(&json!({ "kind": "s3", "bucket": "media" })),
+        );
+        let missing = [&orders, &media].map(|of| wanted(of, &at()).unwrap().unwrap());
+        let error = not_granted(&outputs(), "to read", &missing);
+        assert_eq!(
+            error.message,
+            "the stack shop is not granted to read arn:aws:dynamodb:eu-central-1:123456789012:table/orders (shop), \
+             arn:aws:s3:::media (shop)"
+        );
+        assert_eq!(
+            error.hint.unwrap(),
+            "deploy the stack again with --parameter-overrides \
+             \"SourceTables=arn:aws:dynamodb:eu-central-1:123456789012:table/orders\" \
+             \"SourceBuckets=arn:aws:s3:::media\", or give the table the tag holdfast:access=allow"
+        );
+    }
+
+    #[test]
+    fn a_tag_grants_a_table_beside_the_stack_only() {
+        let is = |source: &serde_json::Value| {
+            taggable(&outputs(), &wanted(&resource(source), &at()).unwrap().unwrap())
+        };
+        assert!(is(&json!({ "kind": "dynamodb", "table": "orders" })));
+        assert!(!is(&json!({ "kind": "dynamodb", "table": "orders", "region": "eu-west-1" })));
+        assert!(!is(&json!({ "kind": "s3", "bucket": "media" })));
     }
 }

@@ -24,9 +24,10 @@ use crate::events::{UndoAnswer, UndoEvent};
 use crate::history::Choice;
 use crate::plan::value;
 use crate::services::Services;
-use holdfast_common::jobs::{Job, JobKind, Status};
+use holdfast_common::jobs::{Job, JobKind, JobStore, Status};
 use holdfast_connectors::{Live, open_live};
 use holdfast_vault::error::{Code, Error, Result};
+use jiff::Timestamp;
 
 /// Carries out one step of an undo.
 ///
@@ -61,6 +62,36 @@ pub async fn request(
     let detail = UndoDetail::new(request.clone(), keys.is_some());
     let job = Job::new(id, JobKind::Undo, &resource, services.clock.now(), value(&detail)?);
     services.jobs.create_job(&job).await
+}
+
+/// As [`request`], where job state is at hand and the vault is not: what the vault must say, the plan asks it. There is
+/// no list of keys then, since a list is sealed.
+///
+/// # Errors
+/// `ResourceUnknown`, `JobUnknown` if there is no such undo to be taken back, or what state gives.
+pub async fn request_unplanned(
+    jobs: &JobStore,
+    now: Timestamp,
+    id: &str,
+    request: &UndoRequest,
+) -> Result<Job> {
+    let resource = match &request.of {
+        UndoOf::Window { asked, .. } => {
+            jobs.resource(&asked.resource).await?;
+            asked.resource.clone()
+        }
+        UndoOf::Undo(of) => {
+            let job = jobs.job(of).await?;
+            if job.kind != JobKind::Undo {
+                return Err(
+                    Error::new(Code::JobUnknown, format!("{of} is a {}, no undo", job.kind)).object(of)
+                );
+            }
+            job.resource
+        }
+    };
+    let detail = UndoDetail::new(request.clone(), false);
+    jobs.create_job(&Job::new(id, JobKind::Undo, &resource, now, value(&detail)?)).await
 }
 
 /// The resource's name, if an undo can work in it.
