@@ -282,7 +282,7 @@ async fn counting_goes_on_where_it_stopped_and_remembers_no_key() {
     let aws = world(200);
     let (mut recovery, _) = aws.recovery();
     recovery.limits.counting = Duration::ZERO;
-    recovery.limits.segment_bytes = 500;
+    recovery.limits.segment_bytes = 50;
     let started = begin(&recovery, latest()).await.unwrap();
     let there = all(&recovery, "check", started).await.unwrap();
     let mut progress = all(&recovery, "settle", there).await.unwrap();
@@ -319,7 +319,7 @@ async fn a_large_table_is_sampled_in_many_places() {
 /// AWS Backup with one recovery point, in the second of two vaults.
 fn backup(aws: &Aws) {
     aws.on_each(
-        "GET /backup-vaults/",
+        "GET /backup-vaults",
         vec![
             (200, json!({"BackupVaultList": [{"BackupVaultName": "other"}], "NextToken": "n"})),
             (200, json!({"BackupVaultList": [{"BackupVaultName": "shop"}]})),
@@ -463,6 +463,8 @@ async fn what_the_service_refuses_to_set_is_a_warning_and_throttling_is_not() {
     let (recovery, _) = aws.recovery();
     aws.on("UpdateTimeToLive", |_| refusal(400, "ValidationException", "not today"));
     aws.on("DescribeAlarms", |_| refusal(400, "AccessDenied", "no"));
+    // So an emulator answers that has no such service.
+    aws.on("DescribeScalableTargets", |_| (400, json!({"error": "Unsupported service"})));
     aws.on_each(
         "UpdateContinuousBackups",
         vec![
@@ -477,7 +479,7 @@ async fn what_the_service_refuses_to_set_is_a_warning_and_throttling_is_not() {
     let settled = all(&recovery, "settle", there).await.unwrap();
     let result = all(&recovery, "validate", settled).await.unwrap()["result"].clone();
     let told = messages(&result);
-    for setting in ["time to live", "point-in-time recovery", "alarms"] {
+    for setting in ["time to live", "point-in-time recovery", "auto scaling", "alarms"] {
         assert_eq!(told.matches(&format!(": {setting}: not put back")).count(), 1, "{setting}: {told}");
     }
 }

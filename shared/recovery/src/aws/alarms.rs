@@ -13,7 +13,7 @@ const OF_SCALING: &str = "TargetTracking-";
 /// The longest name of an alarm, in characters.
 const LONGEST_NAME: usize = 255;
 
-/// Copies the alarms that watch a table, and says how many that were.
+/// Copies the alarms that watch a table.
 ///
 /// # Errors
 /// `Source*`, `Target*`. What the service refuses is a warning.
@@ -21,17 +21,16 @@ pub(crate) async fn copy_alarms(
     recovery: &Recovery,
     (source, target): (&str, &str),
     warnings: &mut Vec<Warning>,
-) -> Result<u64> {
+) -> Result<()> {
     let mut pages =
         recovery.alarms.describe_alarms().alarm_types(AlarmType::MetricAlarm).into_paginator().send();
-    let mut copied = 0;
     while let Some(page) = pages.next().await {
         let page = match page {
             Ok(page) => page,
             Err(error) if refused(&error) => {
                 let why = format!("they cannot be read: {}", reason(&error));
                 warnings.push(not_copied(target, "alarms", &why));
-                return Ok(copied);
+                return Ok(());
             }
             Err(error) => {
                 return Err(Side::Source.fault(
@@ -42,12 +41,12 @@ pub(crate) async fn copy_alarms(
             }
         };
         for alarm in page.metric_alarms.unwrap_or_default() {
-            if watches(&alarm, source) && put(recovery, alarm, (source, target), warnings).await? {
-                copied += 1;
+            if watches(&alarm, source) {
+                put(recovery, alarm, (source, target), warnings).await?;
             }
         }
     }
-    Ok(copied)
+    Ok(())
 }
 
 fn not_copied(target: &str, alarm: &str, why: &str) -> Warning {
@@ -86,7 +85,7 @@ async fn put(
     mut alarm: MetricAlarm,
     (source, target): (&str, &str),
     warnings: &mut Vec<Warning>,
-) -> Result<bool> {
+) -> Result<()> {
     let old = alarm.alarm_name.clone().unwrap_or_default();
     let name = renamed(&old, source, target);
     if let Some(dimensions) = alarm.dimensions.as_mut() {
@@ -123,10 +122,10 @@ async fn put(
         .set_metrics(alarm.metrics.filter(|metrics| !metrics.is_empty()))
         .set_threshold_metric_id(alarm.threshold_metric_id);
     match call.send().await {
-        Ok(_) => Ok(true),
+        Ok(_) => Ok(()),
         Err(error) if refused(&error) => {
             warnings.push(not_copied(target, &format!("alarm {old}"), &reason(&error)));
-            Ok(false)
+            Ok(())
         }
         Err(error) => Err(Side::Target.fault(&format!("watch table {target}"), target, &error)),
     }

@@ -128,32 +128,32 @@ fn classify(name: &str, status: Option<u16>) -> Kind {
     }
 }
 
-/// Whether the service understood a call and will not do it, however often it is asked: this endpoint, this role or this
-/// table does not offer it.
+/// Whether a call will not be done, however often it is asked: this endpoint, this role or this table does not offer it.
 pub(crate) fn refused<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let status = error.raw_response().map(|response| response.status().as_u16());
-    status == Some(501)
-        || matches!(
-            error.code(),
-            Some(
-                "UnknownOperationException"
-                    | "UnsupportedOperation"
-                    | "UnsupportedOperationException"
-                    | "NotImplemented"
-                    | "InvalidAction"
-                    | "ValidationException"
-                    | "ValidationError"
-                    | "InvalidParameterException"
-                    | "InvalidParameterValueException"
-                    | "AccessDeniedException"
-                    | "AccessDenied"
-            )
-        )
+    match error.code() {
+        // An endpoint that has no such service does not even name an error.
+        None => matches!(status, Some(400 | 403 | 404 | 501)),
+        Some(name) => matches!(
+            name,
+            "UnknownOperationException"
+                | "UnsupportedOperation"
+                | "UnsupportedOperationException"
+                | "NotImplemented"
+                | "InvalidAction"
+                | "ValidationException"
+                | "ValidationError"
+                | "InvalidParameterException"
+                | "InvalidParameterValueException"
+                | "AccessDeniedException"
+                | "AccessDenied"
+        ),
+    }
 }
 
 /// Why a call was refused, in the service's words.
 pub(crate) fn reason<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> String {
-    error.message().or(error.code()).unwrap_or("refused").to_owned()
+    error.message().or(error.code()).unwrap_or("this endpoint does not offer it").to_owned()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use holdfast_vault::model::Warning;
 /// What a request names at most.
 const AT_ONCE: usize = 50;
 
-/// Copies what scales a table, and says how many settings that were. `indexes` are the new table's.
+/// Copies what scales a table. `indexes` are the new table's.
 ///
 /// # Errors
 /// `Source*`, `Target*`. What the service refuses is a warning.
@@ -18,35 +18,31 @@ pub(crate) async fn copy_scaling(
     (source, target): (&str, &str),
     indexes: &[String],
     warnings: &mut Vec<Warning>,
-) -> Result<u64> {
-    let mut copied = 0;
-    let ids: Vec<String> = std::iter::once(format!("table/{source}"))
-        .chain(indexes.iter().map(|index| format!("table/{source}/index/{index}")))
+) -> Result<()> {
+    let of_source = format!("table/{source}");
+    let ids: Vec<String> = std::iter::once(of_source.clone())
+        .chain(indexes.iter().map(|index| format!("{of_source}/index/{index}")))
         .collect();
-    let rename = |id: &str| format!("table/{target}{}", &id[format!("table/{source}").len()..]);
+    let rename =
+        |id: &str| format!("table/{target}{}", id.strip_prefix(of_source.as_str()).unwrap_or_default());
     for some in ids.chunks(AT_ONCE) {
         let targets = match scalable(recovery, some, source).await? {
             Ok(targets) => targets,
             Err(why) => {
                 warnings.push(not_copied(target, &format!("it cannot be read: {why}")));
-                return Ok(copied);
+                return Ok(());
             }
         };
         for scaled in targets {
-            let renamed = rename(&scaled.resource_id);
-            if register(recovery, &scaled, &renamed, target, warnings).await? {
-                copied += 1;
-            }
+            register(recovery, &scaled, &rename(&scaled.resource_id), target, warnings).await?;
         }
     }
     for id in &ids {
         for policy in policies(recovery, id, source).await? {
-            if put(recovery, &policy, &rename(id), target, warnings).await? {
-                copied += 1;
-            }
+            put(recovery, &policy, &rename(id), target, warnings).await?;
         }
     }
-    Ok(copied)
+    Ok(())
 }
 
 fn not_copied(target: &str, why: &str) -> Warning {
@@ -105,7 +101,7 @@ async fn register(
     id: &str,
     target: &str,
     warnings: &mut Vec<Warning>,
-) -> Result<bool> {
+) -> Result<()> {
     let call = recovery
         .scaling
         .register_scalable_target()
@@ -116,10 +112,10 @@ async fn register(
         .max_capacity(scaled.max_capacity)
         .set_suspended_state(scaled.suspended_state.clone());
     match call.send().await {
-        Ok(_) => Ok(true),
+        Ok(_) => Ok(()),
         Err(error) if refused(&error) => {
             warnings.push(not_copied(target, &reason(&error)));
-            Ok(false)
+            Ok(())
         }
         Err(error) => Err(Side::Target.fault(&format!("scale table {target}"), target, &error)),
     }
@@ -131,7 +127,7 @@ async fn put(
     id: &str,
     target: &str,
     warnings: &mut Vec<Warning>,
-) -> Result<bool> {
+) -> Result<()> {
     let call = recovery
         .scaling
         .put_scaling_policy()
@@ -145,10 +141,10 @@ async fn put(
             policy.target_tracking_scaling_policy_configuration.clone(),
         );
     match call.send().await {
-        Ok(_) => Ok(true),
+        Ok(_) => Ok(()),
         Err(error) if refused(&error) => {
             warnings.push(not_copied(target, &reason(&error)));
-            Ok(false)
+            Ok(())
         }
         Err(error) => Err(Side::Target.fault(&format!("scale table {target}"), target, &error)),
     }
