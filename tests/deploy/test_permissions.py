@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.deploy.harness import shop, world
+from tests.deploy.harness import world
 from tests.deploy.harness.deployment import deployed
 from tests.deploy.harness.emulator import Caller
 
