@@ -10,6 +10,6 @@ use serde_json::Value;
 /// # Errors
 /// `InvalidInput` if the event is none of this function's, or what the work gives.
 pub async fn handle(services: &Services, event: Value) -> Result<Value> {
-    let event: TaskEvent = handler::decode(event)?;
+    let event: TaskEvent = handler::event(&event, &["more"])?;
     handler::encode(&export::export_chunk(services, &event).await?)
 }

@@ -10,6 +10,6 @@ use serde_json::Value;
 /// # Errors
 /// `InvalidInput` if the event is none of this function's, or what the work gives.
 pub async fn handle(services: &Services, event: Value) -> Result<Value> {
-    let event: FailEvent = handler::decode(event)?;
+    let event: FailEvent = handler::event(&event, &[])?;
     handler::encode(&fail::fail(services, &event).await?)
 }

@@ -11,9 +11,9 @@ use serde_json::Value;
 /// `InvalidInput` if the event is none of this function's, or what the work gives.
 pub async fn handle(services: &Services, event: Value) -> Result<Value> {
     if event.get("join").is_some() {
-        let event: JoinEvent = handler::decode(event)?;
+        let event: JoinEvent = handler::event(&event, &[])?;
         return handler::encode(&join::plan(services, &event).await?);
     }
-    let event: PlanEvent = handler::decode(event)?;
+    let event: PlanEvent = handler::event(&event, &[])?;
     handler::encode(&plan::plan(services, &event).await?)
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 /// Records of a table's stream, as the service hands them to a function.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CaptureEvent {
     /// The records, in the order of the stream.
     #[serde(rename = "Records", default)]
