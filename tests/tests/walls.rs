@@ -16,7 +16,10 @@ const TESTS: &str = "holdfast-tests";
 const WITH_AWS: &[&str] = &[
     "holdfast-common",
     "holdfast-connectors",
+    "holdfast-kms",
+    "holdfast-lambda",
     "holdfast-recovery",
+    "holdfast-setup",
     "holdfast-local",
     "holdfast-cli",
     "holdfast-bench",
@@ -26,10 +29,13 @@ const WITH_AWS: &[&str] = &[
 const AWS_PLACES: &[(&str, &[&str])] = &[
     ("holdfast-common", &["jobs/", "storage/s3.rs", "storage/s3/"]),
     ("holdfast-connectors", &["aws.rs", "clients.rs", "dynamodb/", "s3/"]),
+    ("holdfast-kms", &["lib.rs"]),
+    ("holdfast-lambda", &["custom_resource.rs", "environment.rs", "executions.rs", "lib.rs"]),
     ("holdfast-recovery", &["aws/"]),
     // These hand the environment's configuration on to it.
     ("holdfast-native-restore", &["lib.rs"]),
     ("holdfast-restore-test", &["lib.rs"]),
+    ("holdfast-setup", &["lib.rs"]),
     ("holdfast-validate-recovery-points", &["lib.rs"]),
     ("holdfast-validate-restore", &["lib.rs"]),
     ("holdfast-local", &["clients.rs", "cloud.rs", "dynamodb.rs"]),
@@ -74,11 +80,13 @@ struct Member {
 /// What of ours a crate may depend on, in what it ships.
 fn allowed(member: &Member, functions: &BTreeSet<String>) -> Option<BTreeSet<String>> {
     let vault = ["holdfast-vault"].as_slice();
-    let steps = ["holdfast-workflow", "holdfast-common", "holdfast-connectors", "holdfast-vault"].as_slice();
+    let steps =
+        ["holdfast-kms", "holdfast-workflow", "holdfast-common", "holdfast-connectors", "holdfast-vault"]
+            .as_slice();
     let (names, all_functions) = match member.name.as_str() {
         "holdfast-vault" => ([].as_slice(), false),
-        "holdfast-common" | "holdfast-connectors" => (vault, false),
-        "holdfast-workflow" => (&steps[1..], false),
+        "holdfast-common" | "holdfast-connectors" | "holdfast-kms" => (vault, false),
+        "holdfast-workflow" => (&steps[2..], false),
         "holdfast-recovery" | "holdfast-lambda" => (steps, false),
         "holdfast-local" => (steps, true),
         "holdfast-bench" => return Some(["holdfast-local", "holdfast-vault"].map(str::to_owned).into()),

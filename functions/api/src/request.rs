@@ -64,6 +64,10 @@ impl Request {
             text
         };
         let bytes = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes };
+        // A list would be taken for the fields in their order.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(wrong("body", "the body is no JSON object"));
+        }
         serde_json::from_slice(bytes)
             .map_err(|error| wrong("body", format!("the body is not understood: {error}")))
     }

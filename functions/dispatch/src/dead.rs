@@ -49,7 +49,7 @@ async fn end_if_dead(dispatch: &Dispatch, now: Timestamp, job: &Job) -> Result<b
         return Ok(false);
     }
     let input = match job.kind {
-        JobKind::Backup => Value::Null,
+        JobKind::Backup => json!({ "resource": job.resource }),
         JobKind::Restore => json!({ "restore": job.id }),
         JobKind::Undo => json!({ "undo": job.id }),
     };

@@ -109,6 +109,16 @@ async fn a_job_without_a_name_of_its_execution_has_that_of_its_id() {
 }
 
 #[tokio::test]
+async fn a_restore_may_be_that_of_a_test() {
+    let bench = Bench::new(NOON).await;
+    bench.job(JOB, JobKind::Restore, "orders", Status::Running).await;
+    bench.executions.set("restore-test", &format!("run-{JOB}"), ExecutionStatus::Running, at(NOON));
+    assert_eq!(bench.run("2026-11-20T12:30:00Z").await["ended"], 0);
+    bench.executions.set("restore-test", &format!("run-{JOB}"), ExecutionStatus::Aborted, at(NOON));
+    assert_eq!(bench.run("2026-11-20T12:35:00Z").await["ended"], 1);
+}
+
+#[tokio::test]
 async fn what_fails_for_one_job_is_told_and_tried_again() {
     let bench = bench(Some(ExecutionStatus::Aborted)).await;
     bench.executions.refuse("fail");
