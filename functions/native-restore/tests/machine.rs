@@ -62,7 +62,7 @@ impl Time for Port {
 
     async fn sleep(&self, duration: Duration) {
         // So long is a time limit, which never comes.
-        if duration >= Duration::from_secs(300) {
+        if duration >= Duration::from_mins(5) {
             std::future::pending::<()>().await;
         }
         self.0.clock.advance(SignedDuration::try_from(duration).unwrap());
