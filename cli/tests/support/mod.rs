@@ -76,11 +76,12 @@ impl Place {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
         command.current_dir(self.0.path()).args(args).stdin(Stdio::null());
-        for name in ["HOLDFAST_HOME", "HOLDFAST_LOG", "AWS_PROFILE", "AWS_REGION"] {
+        for name in ["HOLDFAST_HOME", "HOLDFAST_STACK", "HOLDFAST_LOG", "AWS_PROFILE", "AWS_REGION"] {
             command.env_remove(name);
         }
         // They open nothing: what they are sent to is this machine.
         command.env("AWS_ACCESS_KEY_ID", "none").env("AWS_SECRET_ACCESS_KEY", "none");
+        command.env("AWS_EC2_METADATA_DISABLED", "true");
         command
     }
 

@@ -492,3 +492,16 @@ async fn of_two_dispatchers_the_first_ones_word_stands() {
     assert!(!store.put_schedule("shop", &row(6), Some(&first)).await.unwrap());
     assert_eq!(known().await.row, row(5));
 }
+
+#[tokio::test]
+async fn a_job_that_did_nothing_can_be_withdrawn() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    let asked = Job::new("J", JobKind::Restore, "shop", clock.now(), json!({}));
+    store.create_job(&asked).await.unwrap();
+    store.withdraw_job("J").await.unwrap();
+    assert_eq!(store.job("J").await.unwrap_err().code, Code::JobUnknown);
+    store.withdraw_job("J").await.unwrap();
+    running(store, clock.as_ref(), "K").await;
+    store.withdraw_job("K").await.unwrap();
+    assert_eq!(store.job("K").await.unwrap().status, Status::Running, "one that is at work stays");
+}
