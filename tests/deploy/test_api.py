@@ -18,14 +18,13 @@ from tests.deploy.harness.deployment import deployed
 from tests.deploy.harness.emulator import REGION, ROOT, Caller
 from tests.deploy.harness.waiting import until
 
-MANY = 40
 
 
 class Api(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls.stack = deployed()
-        world.tested(cls.stack, MANY)
+        world.tested(cls.stack)
 
     def call(self, method: str, path: str, body: Any = None, caller: Caller | None = ROOT) -> tuple[int, Any]:
         """The status and the answer of a request."""
@@ -55,7 +54,7 @@ class Api(unittest.TestCase):
         status, begun = self.call("POST", "/resources/tested/backups", {"type": "full"})
         self.assertEqual(status, 202, begun)
         job = self.done(begun["id"])
-        self.assertEqual((job["status"], job["records"]), ("completed", MANY))
+        self.assertEqual((job["status"], job["records"]), ("completed", world.TESTED_ITEMS))
         status, listed = self.call("GET", "/backups?resource=tested&limit=5")
         self.assertEqual((status, listed["backups"][0]["id"]), (200, begun["id"]))
         status, verified = self.call("POST", f"/backups/{begun['id']}/verify", {"level": "full"})

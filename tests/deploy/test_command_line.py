@@ -11,14 +11,12 @@ from typing import Any
 from tests.deploy.harness import shop, world
 from tests.deploy.harness.deployment import deployed
 
-MANY = 40
-
 
 class CommandLine(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls.stack = deployed()
-        world.tested(cls.stack, MANY)
+        world.tested(cls.stack)
 
     def run_command(self, *arguments: str, expect: int = 0) -> Any:
         """What a command answers with --json: of an error, what it says of it."""
@@ -29,7 +27,7 @@ class CommandLine(unittest.TestCase):
 
     def test_backup_show_verify_and_restore(self) -> None:
         backup = self.run_command("backup", "tested")
-        self.assertEqual((backup["status"], backup["records"]), ("completed", MANY))
+        self.assertEqual((backup["status"], backup["records"]), ("completed", world.TESTED_ITEMS))
         listed = self.run_command("backups")
         self.assertEqual(json.dumps(listed).count(backup["id"]), 1)
         shown = self.run_command("show", backup["id"])
@@ -50,7 +48,7 @@ class CommandLine(unittest.TestCase):
         self.assertIn(world.TESTED, json.dumps(resources))
 
     def test_a_job_that_waits_is_cancelled(self) -> None:
-        id = self.stack.waiting_restore("tested")
+        id = self.stack.waiting_restore(self.stack.backup("tested"))
         self.run_command("cancel", id)
         self.assertEqual(self.stack.job(id)["status"], "cancelled")
 
@@ -64,6 +62,6 @@ class CommandLine(unittest.TestCase):
         self.assertIn("SourceTables", json.dumps(error))
 
     def test_a_stack_that_is_not_there_is_named(self) -> None:
-        done = self.stack.command("--stack", "no-such-stack", "backups")
+        done = self.stack.command("backups", stack="no-such-stack")
         self.assertEqual(done.returncode, 2, done.stderr)
         self.assertIn("no-such-stack", done.stderr)

@@ -11,7 +11,6 @@ from tests.deploy.harness import world
 from tests.deploy.harness.deployment import deployed
 from tests.deploy.harness.waiting import until
 
-MANY = 30
 
 
 class Vault(unittest.TestCase):
@@ -61,7 +60,7 @@ class RestoreTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls.stack = deployed()
-        cls.table = world.tested(cls.stack, MANY)
+        cls.table = world.tested(cls.stack)
         cls.stack.backup("tested")
 
     def resource(self, **properties: Any) -> dict[str, Any]:
@@ -79,7 +78,7 @@ class RestoreTest(unittest.TestCase):
         ours = {"Kind": "HOLDFAST", "Resource": "tested", "SampleSize": 10}
         proof = Stack(self.stack, "proof", self.resource(**ours, Run=1), outputs)
         self.assertEqual(proof.create(), "CREATE_COMPLETE", proof.reasons())
-        expected = {"RestoredCount": str(MANY), "Missing": "0", "Differing": "0"}
+        expected = {"RestoredCount": str(world.TESTED_ITEMS), "Missing": "0", "Differing": "0"}
         self.assertEqual(proof.outputs(), expected)
         first = proof.physical("RestoreTest")
 

@@ -15,7 +15,6 @@ from tests.deploy.harness.deployment import deployed
 from tests.deploy.harness.waiting import until
 
 SECOND = "eu-west-1"
-MANY = 60
 
 
 class SecondRegion(unittest.TestCase):
@@ -23,7 +22,7 @@ class SecondRegion(unittest.TestCase):
     def setUpClass(cls) -> None:
         cls.stack = deployed()
         cls.replica = cls.second_stack()
-        world.tested(cls.stack, MANY)
+        world.tested(cls.stack)
         cls.backup = cls.stack.backup("tested")
         cls.items = shop.read_all(cls.stack.table(world.TESTED))
         cls.replicate()

@@ -124,7 +124,7 @@ class Deployment:
         return "FunctionError" not in answer, json.loads(answer["Payload"].read() or b"null")
 
     def fire(self, task: str) -> None:
-        """Lets the schedule of a task of the dispatcher fire now, with the target and the input that the template gave it."""
+        """Sends the dispatcher a task now, with the target, the role and the input that the template's schedule has."""
         scheduler = self.client("scheduler")
         for name in self.resources("AWS::Scheduler::Schedule"):
             schedule = scheduler.get_schedule(Name=name)
@@ -132,9 +132,13 @@ class Deployment:
                 break
         else:
             raise AssertionError(f"no schedule has the input of {task}")
-        kept = {field: schedule[field] for field in ("Name", "GroupName", "Target", "FlexibleTimeWindow", "State")}
         at = datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None)
-        scheduler.update_schedule(**kept, ScheduleExpression=f"at({at.isoformat()})")
+        scheduler.create_schedule(
+            Name=f"now-{new_id()}",
+            ScheduleExpression=f"at({at.isoformat()})",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target=schedule["Target"],
+        )
 
     def function(self, name: str) -> str:
         return f"{self.name}-{name}"
@@ -153,10 +157,10 @@ class Deployment:
         if done.returncode != 0:
             raise AssertionError(f"holdfast apply: {done.stdout}{done.stderr}\n{self.emulator.said()}")
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, stack: str | None = None) -> subprocess.CompletedProcess[str]:
         """The command line, on this stack; with the answer in JSON."""
         return subprocess.run(
-            [str(artifacts.command()), "--stack", self.name, "--json", *arguments],
+            [str(artifacts.command()), "--stack", stack or self.name, "--json", *arguments],
             env=self.emulator.environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -176,6 +180,14 @@ class Deployment:
         answer = self.table(self.outputs["JobTableName"]).get_item(Key={"pk": partition, "sk": sort}, ConsistentRead=True)
         return json.loads(answer["Item"]["body"]) if "Item" in answer else None
 
+    def change_row(self, partition: str, sort: str, body: Any) -> None:
+        """Puts another word in a row of job state."""
+        self.table(self.outputs["JobTableName"]).update_item(
+            Key={"pk": partition, "sk": sort},
+            UpdateExpression="SET body = :body",
+            ExpressionAttributeValues={":body": json.dumps(body)},
+        )
+
     def put_job(self, id: str, kind: str, resource: str, detail: dict[str, Any]) -> None:
         """A pending job, as the command line makes one."""
         at = now()
@@ -193,11 +205,11 @@ class Deployment:
             Item={"pk": f"JOB#{id}", "sk": "JOB", "body": json.dumps(job)} | row
         )
 
-    def waiting_restore(self, resource: str) -> str:
+    def waiting_restore(self, backup: dict[str, Any]) -> str:
         """A restore that nothing has begun."""
         id = new_id()
         target = {"kind": "dynamodb", "table": "restored-never"}
-        self.put_job(id, "restore", resource, {"request": {"backup": self.jobs("backup", resource)[0]["id"], "target": target}})
+        self.put_job(id, "restore", backup["resource"], {"request": {"backup": backup["id"], "target": target}})
         return id
 
     def jobs(self, kind: str, resource: str) -> list[dict[str, Any]]:

@@ -68,17 +68,19 @@ def tell_how_objects_are_put() -> None:
     iam_actions.s3_service_context = context
 
 
-def tell_the_table_of_an_arn() -> None:
-    """A call that names a table by its ARN, as those of tags do, is about that table."""
+def tell_every_table_that_is_named() -> None:
+    """A call may name a table by its ARN, as those of tags do; one that restores names two."""
     tables = iam_actions.dynamodb_resource_arns
 
     def arns(body: bytes, region: str, account: str) -> list[str]:
         named = tables(body, region, account)
         try:
-            arn = json.loads(body or b"{}").get("ResourceArn")
+            given = json.loads(body or b"{}")
+            arn, names = given.get("ResourceArn"), [given.get("SourceTableName"), given.get("TargetTableName")]
         except (ValueError, AttributeError):
-            arn = None
-        return named or ([arn] if isinstance(arn, str) else [])
+            return named
+        others = [f"arn:aws:dynamodb:{region}:{account}:table/{name}" for name in names if isinstance(name, str)]
+        return named or others or ([arn] if isinstance(arn, str) else [])
 
     iam_actions.dynamodb_resource_arns = arns
 
@@ -125,7 +127,7 @@ def main() -> None:
     tell_the_role()
     tell_the_role_id()
     tell_how_objects_are_put()
-    tell_the_table_of_an_arn()
+    tell_every_table_that_is_named()
     tell_the_encryption_context()
     lock_what_is_copied()
     scheduler._SCHEDULE_TICK_INTERVAL = 0.5

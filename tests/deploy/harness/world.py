@@ -16,6 +16,7 @@ SITE = "shop-site"
 RESTORED = "shop-restored"
 ORDERS = "shop-orders"
 TESTED = "shop-tested"
+TESTED_ITEMS = 40
 MISSING = "no-such-table"
 
 
@@ -69,9 +70,9 @@ def target_table(stack: Deployment, name: str) -> Any:
     return stack.table(new_table(stack.client("dynamodb"), name))
 
 
-def tested(stack: Deployment, many: int) -> str:
-    """A table of so many items under protection, for tests of restores; gives its name."""
-    shop.put_all(stack.table(TESTED), shop.products(many - 1))
+def tested(stack: Deployment) -> str:
+    """A table under protection that no test changes; gives its name."""
+    shop.put_all(stack.table(TESTED), shop.products(TESTED_ITEMS - 1))
     stack.apply({"name": "tested", "source": {"kind": "dynamodb", "table": TESTED}, "policy": {}})
     return TESTED
 
