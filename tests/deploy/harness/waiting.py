@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(what: str, look: Callable[[], T | None], seconds: float = 60, pause: float = 0.1) -> T:
+def until(what: str, look: Callable[[], T | None], seconds: float = 180, pause: float = 0.1) -> T:
     """What `look` gives, as soon as that is something. `what` says what is waited for."""
     end = time.monotonic() + seconds
     while True:
