@@ -6,6 +6,7 @@ import atexit
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -290,6 +291,7 @@ def deployed() -> Deployment:
 def _deployed() -> Deployment | Exception:
     emulator = Emulator()
     atexit.register(emulator.stop)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     began = time.monotonic()
     try:
         emulator.start()

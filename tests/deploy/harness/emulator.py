@@ -57,7 +57,7 @@ class Emulator:
     def __init__(self) -> None:
         self.state = Path(tempfile.mkdtemp(prefix="holdfast-deploy-"))
         self.log = self.state / "emulator.log"
-        self.port = int(os.environ.get("HOLDFAST_EMULATOR_PORT") or free_port())
+        self.port = free_port()
         self.endpoint = f"https://{HOST}:{self.port}"
         # One session for all clients, since each reads the services' descriptions anew.
         self._boto3 = boto3.Session()
