@@ -199,7 +199,12 @@ pub fn totals(manifest: &Manifest) -> Totals {
 /// The streams of a backup, in short.
 #[must_use]
 pub fn summaries(manifest: &Manifest) -> Vec<StreamSummary> {
-    let summary = |stream: &StreamManifest| StreamSummary {
+    manifest.streams.iter().map(summary).collect()
+}
+
+/// A stream in short.
+pub(crate) fn summary(stream: &StreamManifest) -> StreamSummary {
+    StreamSummary {
         name: stream.info.name.clone(),
         kind: match stream.info.shape {
             StreamKind::Tree => StreamShape::Tree,
@@ -208,6 +213,5 @@ pub fn summaries(manifest: &Manifest) -> Vec<StreamSummary> {
         records: stream.records,
         files: stream.files,
         bytes: stream.bytes,
-    };
-    manifest.streams.iter().map(summary).collect()
+    }
 }

@@ -6,6 +6,7 @@ mod layered_tree;
 mod part;
 mod select;
 
+use crate::commit::summary;
 use crate::events::{
     CheckInput, Checked, Execution, JobEvent, Planned, Pointer, RestoreEvent, RestoreInput, RestoreRequest,
     Selection, TaskAnswer, TaskEvent, WouldRestore,
@@ -14,9 +15,7 @@ use crate::metrics;
 use crate::plan::{detail, value};
 use crate::services::Services;
 use crate::staging;
-use holdfast_common::jobs::{
-    Job, JobChange, JobKind, JobStore, Status, StreamShape, StreamSummary, Task, Totals,
-};
+use holdfast_common::jobs::{Job, JobChange, JobKind, JobStore, Status, StreamSummary, Task, Totals};
 use holdfast_connectors::target::Position;
 use holdfast_connectors::{Limits, RestoreOrder, Target, TargetSpec, Written, open_target};
 use holdfast_vault::error::{Code, Error, Result};
@@ -154,19 +153,6 @@ pub async fn dry_run(services: &Services, id: &str, request: &RestoreRequest) ->
         totals,
         warnings,
     })
-}
-
-fn summary(stream: &StreamManifest) -> StreamSummary {
-    StreamSummary {
-        name: stream.info.name.clone(),
-        kind: match stream.info.shape {
-            StreamKind::Tree => StreamShape::Tree,
-            StreamKind::Records { .. } => StreamShape::Records,
-        },
-        records: stream.records,
-        files: stream.files,
-        bytes: stream.bytes,
-    }
 }
 
 /// A dry run as a state machine asks for it. What cannot be is an answer; what a repeat may cure is an error.
