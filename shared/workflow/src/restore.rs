@@ -68,6 +68,22 @@ struct PartOrder {
     paths: Option<layered_tree::Paths>,
 }
 
+impl PartOrder {
+    /// A part of a stream, in which no segments are named yet.
+    fn of(plan: &str, stream: &StreamManifest) -> Self {
+        Self {
+            plan: plan.to_owned(),
+            stream: stream.info.name.clone(),
+            first: 0,
+            end: 0,
+            bytes_before: 0,
+            records_before: 0,
+            shards: None,
+            paths: None,
+        }
+    }
+}
+
 /// Carries out one step of a restore.
 ///
 /// # Errors
@@ -327,16 +343,7 @@ async fn tasks(
 
 /// A stream without segments as one task.
 fn empty_part(job: &str, plan: &str, stream: &StreamManifest, number: usize) -> Result<Task> {
-    let order = PartOrder {
-        plan: plan.to_owned(),
-        stream: stream.info.name.clone(),
-        first: 0,
-        end: 0,
-        bytes_before: 0,
-        records_before: 0,
-        shards: None,
-        paths: None,
-    };
+    let order = PartOrder::of(plan, stream);
     Ok(Task::new(job, u32::try_from(number).unwrap_or(u32::MAX), &stream.info.name, value(&order)?))
 }
 

@@ -59,16 +59,7 @@ pub(super) fn tasks(
     let mut segments: Vec<&SegmentRef> = stream.layers.iter().flat_map(|layer| &layer.segments).collect();
     segments.sort_by(|a, b| a.last.cmp(&b.last));
     let mut push = |after: Option<String>, until: Option<String>| {
-        let order = PartOrder {
-            plan: plan.to_owned(),
-            stream: stream.info.name.clone(),
-            first: 0,
-            end: 0,
-            bytes_before: 0,
-            records_before: 0,
-            shards: None,
-            paths: Some(Paths { after, until }),
-        };
+        let order = PartOrder { paths: Some(Paths { after, until }), ..PartOrder::of(plan, stream) };
         let number = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         tasks.push(Task::new(job, number, &stream.info.name, value(&order)?));
         Ok::<_, Error>(())
