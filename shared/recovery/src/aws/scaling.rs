@@ -2,7 +2,9 @@
 
 use super::clients::Recovery;
 use super::fault::{Side, reason, refused};
+use aws_sdk_applicationautoscaling::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_applicationautoscaling::types::{ScalableTarget, ScalingPolicy, ServiceNamespace};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use holdfast_vault::error::Result;
 use holdfast_vault::model::Warning;
 
@@ -111,7 +113,19 @@ async fn register(
         .min_capacity(scaled.min_capacity)
         .max_capacity(scaled.max_capacity)
         .set_suspended_state(scaled.suspended_state.clone());
-    match call.send().await {
+    settled(call.send().await, target, warnings)
+}
+
+/// What is refused is told, and no reason to give up the rest.
+fn settled<T, E>(
+    answer: Result<T, SdkError<E, HttpResponse>>,
+    target: &str,
+    warnings: &mut Vec<Warning>,
+) -> Result<()>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match answer {
         Ok(_) => Ok(()),
         Err(error) if refused(&error) => {
             warnings.push(not_copied(target, &reason(&error)));
@@ -140,12 +154,5 @@ async fn put(
         .set_target_tracking_scaling_policy_configuration(
             policy.target_tracking_scaling_policy_configuration.clone(),
         );
-    match call.send().await {
-        Ok(_) => Ok(()),
-        Err(error) if refused(&error) => {
-            warnings.push(not_copied(target, &reason(&error)));
-            Ok(())
-        }
-        Err(error) => Err(Side::Target.fault(&format!("scale table {target}"), target, &error)),
-    }
+    settled(call.send().await, target, warnings)
 }
