@@ -8,7 +8,8 @@ use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::Warning;
 use holdfast_vault::read::verify::Findings;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, SystemTime};
@@ -189,7 +190,7 @@ pub struct VerifyAnswer {
 }
 
 /// What a restore is started with: a job that was made before, by its id, or all that is needed to make one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum RestoreInput {
     /// A restore that is pending in job state.
@@ -199,6 +200,23 @@ pub enum RestoreInput {
     },
     /// A whole backup, or whole streams of it, into a target.
     Request(Box<RestoreRequest>),
+}
+
+/// By hand, so that what is wrong with an input is told, and not only that it is neither of the two.
+impl<'de> Deserialize<'de> for RestoreInput {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct OfJob {
+            restore: String,
+        }
+        let given = Value::deserialize(deserializer)?;
+        if given.get("restore").is_some() {
+            let job: OfJob = serde_json::from_value(given).map_err(D::Error::custom)?;
+            return Ok(Self::Job { restore: job.restore });
+        }
+        serde_json::from_value(given).map(Self::Request).map_err(D::Error::custom)
+    }
 }
 
 /// What to restore, and where to.
