@@ -55,7 +55,7 @@ pub(super) async fn backup_id(place: &Place, text: &str) -> Result<String> {
     let store = place.jobs();
     let mut pages = store.jobs(JobKind::Backup, Some(resource));
     while let Some(page) = pages.next().await? {
-        if let Some(job) = page.into_iter().find(|job| job.status == Status::Completed) {
+        if let Some(job) = page.into_iter().find(holdfast_common::jobs::Job::is_restorable) {
             return Ok(job.id);
         }
     }

@@ -108,7 +108,7 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let request = UndoRequest { of, on_conflict: args.on_conflict.into() };
     if args.dry_run {
         let most = if global.json { TOLD } else { SHOWN };
-        let planned = dry_run(place.home()?.services(), &request, keys, most).await?;
+        let planned = Box::pin(dry_run(place.home()?.services(), &request, keys, most)).await?;
         let exit = Exit::differences(planned.conflicts > 0);
         return Outcome::new(&Planned::new(planned)?, global.json, exit);
     }

@@ -3,7 +3,7 @@
 use crate::{AT_ONCE, Dispatch, told};
 use futures::StreamExt as _;
 use futures::stream;
-use holdfast_common::jobs::{Job, JobKind, Status};
+use holdfast_common::jobs::{Job, JobKind};
 use holdfast_vault::error::Result;
 use holdfast_workflow::executions::{Started, verify_name};
 use jiff::Timestamp;
@@ -60,7 +60,7 @@ async fn start(dispatch: &Dispatch, now: Timestamp, resource: &str) -> Result<Op
 async fn newest(dispatch: &Dispatch, resource: &str) -> Result<Option<Job>> {
     let mut pages = dispatch.jobs.jobs(JobKind::Backup, Some(resource)).page_size(8);
     while let Some(page) = pages.next().await? {
-        if let Some(completed) = page.into_iter().find(|job| job.status == Status::Completed) {
+        if let Some(completed) = page.into_iter().find(holdfast_common::jobs::Job::is_restorable) {
             return Ok(Some(completed));
         }
     }

@@ -139,7 +139,7 @@ pub async fn request_unplanned(
 /// A backup that job state has as completed.
 async fn completed(jobs: &JobStore, id: &str) -> Result<Job> {
     match jobs.job(id).await {
-        Ok(job) if job.kind == JobKind::Backup && job.status == Status::Completed => Ok(job),
+        Ok(job) if job.is_restorable() => Ok(job),
         Ok(_) => Err(no_backup(id)),
         Err(error) if error.code == Code::JobUnknown => Err(no_backup(id)),
         Err(error) => Err(error),

@@ -165,7 +165,14 @@ impl JobStore {
 
     /// Reads, decides and writes, again if another writer came between. `decide` says whether there is a change; the
     /// answer says whether one was written.
-    async fn change_job(&self, id: &str, decide: impl Fn(&mut Job) -> Result<bool>) -> Result<(Job, bool)> {
+    ///
+    /// # Errors
+    /// `JobUnknown`, what `decide` gives, `StateUnavailable`, `StateConflict` if others change the job all the time.
+    pub async fn change_job(
+        &self,
+        id: &str,
+        decide: impl Fn(&mut Job) -> Result<bool>,
+    ) -> Result<(Job, bool)> {
         let mut attempt = 0;
         loop {
             let (mut job, revision) = self.job_and_revision(id).await?;

@@ -18,6 +18,7 @@ mod capture_rows;
 mod failure;
 mod item;
 mod job_rows;
+mod keeping;
 mod model;
 mod pages;
 mod resource_rows;
@@ -29,6 +30,7 @@ mod time;
 mod write;
 
 pub use capture_rows::{CaptureRow, Held};
+pub use keeping::{DeletedBy, Deletion, Hold};
 pub use model::{
     BackupType, Job, JobChange, JobError, JobKind, PackRow, Progress, Staged, Status, StatusChange, StepEnd,
     StreamShape, StreamSummary, Task, Totals, Verified,

@@ -260,6 +260,15 @@ pub struct Job {
     /// kept: there it is the job's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<String>,
+    /// Keeps a backup and all that it needs, whatever its age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<super::Hold>,
+    /// That a backup is to go, or is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<super::Deletion>,
+    /// Until when this one backup is kept, in place of what its resource's policy says.
+    #[serde(default, with = "super::time::option", skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Job {
@@ -289,6 +298,9 @@ impl Job {
             backup_type: None,
             verified: None,
             execution: None,
+            hold: None,
+            deletion: None,
+            expires_at: None,
         }
     }
 }

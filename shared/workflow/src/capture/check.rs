@@ -3,7 +3,7 @@
 use super::{gap, log};
 use crate::plan::base_stream;
 use crate::services::Services;
-use holdfast_common::jobs::{JobChange, JobKind, Status};
+use holdfast_common::jobs::{JobChange, JobKind};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::changes::{Change, Gap};
 use holdfast_vault::format::manifest::{LayerKind, Manifest, StreamManifest};
@@ -97,7 +97,7 @@ async fn previous(services: &Services, now: &Manifest) -> Result<Option<Arc<Mani
     }
     let mut pages = services.jobs.jobs(JobKind::Backup, Some(&now.resource));
     while let Some(page) = pages.next().await? {
-        let older = page.into_iter().find(|job| job.status == Status::Completed && job.id < now.id);
+        let older = page.into_iter().find(|job| job.is_restorable() && job.id < now.id);
         if let Some(older) = older {
             return Ok(Some(Arc::new(services.vault.manifest(&older.id).await?)));
         }

@@ -3,7 +3,7 @@
 use super::batch::KEY_VERSION;
 use super::rows;
 use crate::services::Services;
-use holdfast_common::jobs::{CaptureRow, JobKind, JobStore, Status};
+use holdfast_common::jobs::{CaptureRow, JobKind, JobStore};
 use holdfast_vault::error::Result;
 use holdfast_vault::format::changes::{Change, Gap};
 use holdfast_vault::read::changes::{ALL_KEYS, Window, changes, list, visit};
@@ -151,7 +151,7 @@ async fn newest_start(jobs: &JobStore, resource: &str) -> Result<Option<Timestam
     // The newest is mostly among the first few; a page without a limit is a megabyte.
     let mut jobs = jobs.jobs(JobKind::Backup, Some(resource)).page_size(8);
     while let Some(page) = jobs.next().await? {
-        let completed = page.into_iter().find(|job| job.status == Status::Completed);
+        let completed = page.into_iter().find(holdfast_common::jobs::Job::is_restorable);
         if let Some(started) = completed.and_then(|job| job.started_at) {
             return Ok(Some(started));
         }

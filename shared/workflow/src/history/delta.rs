@@ -2,7 +2,7 @@
 
 use super::window::Window;
 use crate::services::Services;
-use holdfast_common::jobs::{JobKind, Status};
+use holdfast_common::jobs::JobKind;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::manifest::Manifest;
 
@@ -32,7 +32,7 @@ pub async fn delta(services: &Services, backup: &str) -> Result<Window> {
 async fn earlier(services: &Services, manifest: &Manifest) -> Result<Option<String>> {
     let mut pages = services.jobs.jobs(JobKind::Backup, Some(&manifest.resource));
     while let Some(page) = pages.next().await? {
-        let found = page.into_iter().find(|job| job.status == Status::Completed && job.id < manifest.id);
+        let found = page.into_iter().find(|job| job.is_restorable() && job.id < manifest.id);
         if let Some(job) = found {
             return Ok(Some(job.id));
         }

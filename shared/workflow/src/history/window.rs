@@ -4,7 +4,7 @@ use super::choice::Choice;
 use super::{Differences, Point, backups, captured};
 use crate::capture::log::{Uncovered, coverage};
 use crate::services::Services;
-use holdfast_common::jobs::{Job, JobKind, Status};
+use holdfast_common::jobs::{Job, JobKind};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::changes::Gap;
 use holdfast_vault::format::manifest::Manifest;
@@ -217,8 +217,7 @@ impl Fixed {
             Point::Time(time) => Ok(Self { time: *time, backup: None, now: false }),
             Point::Backup(id) => {
                 let job = services.jobs.job(id).await?;
-                let fits = job.kind == JobKind::Backup && job.status == Status::Completed;
-                if !fits || job.resource != asked.resource {
+                if !job.is_restorable() || job.resource != asked.resource {
                     let message = format!("{option} {id} is no completed backup of {}", asked.resource);
                     return Err(Error::new(Code::InvalidInput, message)
                         .object(option)
@@ -260,7 +259,7 @@ impl Points {
         let mut pages = services.jobs.jobs(JobKind::Backup, Some(&asked.resource));
         while let Some(page) = pages.next().await? {
             for job in page {
-                if let (Status::Completed, Some(at)) = (job.status, job.completed_at) {
+                if let (true, Some(at)) = (job.is_restorable(), job.completed_at) {
                     points.note(job, at);
                 }
             }

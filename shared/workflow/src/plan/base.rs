@@ -3,7 +3,7 @@
 use crate::config::Compaction;
 use crate::services::Services;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use holdfast_common::jobs::{BackupType, Job, JobKind, Status};
+use holdfast_common::jobs::{BackupType, Job, JobKind};
 use holdfast_vault::error::{Class, Code, Error, Result};
 use holdfast_vault::format::manifest::{Layer, Manifest, SegmentRef, StreamManifest};
 use holdfast_vault::model::{StreamInfo, StreamKind, Warning};
@@ -73,7 +73,7 @@ async fn latest(services: &Services, job: &Job, backup_type: BackupType) -> Resu
     let mut pages = services.jobs.jobs(JobKind::Backup, Some(&job.resource));
     while let Some(page) = pages.next().await? {
         let fits = |found: &Job| {
-            found.status == Status::Completed
+            found.can_be_built_on()
                 && found.id != job.id
                 && (backup_type == BackupType::Incremental || found.backup_type == Some(BackupType::Full))
         };

@@ -3,7 +3,7 @@
 use crate::capture::log;
 use crate::events::RestoreRequest;
 use crate::services::Services;
-use holdfast_common::jobs::{Job, JobKind, Status};
+use holdfast_common::jobs::{Job, JobKind};
 use holdfast_vault::crypto::Namer;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::changes::Change;
@@ -72,7 +72,7 @@ async fn newest(services: &Services, resource: &str, at: Timestamp) -> Result<Jo
     let mut pages = services.jobs.jobs(JobKind::Backup, Some(resource));
     let mut oldest = None;
     while let Some(page) = pages.next().await? {
-        for job in page.into_iter().filter(|job| job.status == Status::Completed) {
+        for job in page.into_iter().filter(holdfast_common::jobs::Job::is_restorable) {
             if job.completed_at.is_some_and(|completed| completed <= at) {
                 return Ok(job);
             }

@@ -42,7 +42,7 @@ pub(super) async fn plan(services: &Services, id: &str, execution: &Execution) -
     let planned = if let Some(planned) = staged_plan(services, id).await? {
         planned
     } else {
-        let planned = window(services, id, &detail).await?;
+        let planned = Box::pin(window(services, id, &detail)).await?;
         let bytes = serde_json::to_vec(&planned)
             .map_err(|e| Error::new(Code::Internal, format!("a plan has no JSON form: {e}")))?;
         services.staging.put_if_absent(&plan_key(id), bytes.into()).await?;

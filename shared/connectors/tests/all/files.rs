@@ -6,9 +6,7 @@
     reason = "a test ends where it cannot go on"
 )]
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod tree_support;
-
+use crate::tree_support::*;
 use holdfast_connectors::files::{FilesSource, FilesTarget};
 use holdfast_connectors::{OnConflict, Source, Target};
 use holdfast_vault::error::Code;
@@ -20,7 +18,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
-use tree_support::*;
 
 fn bytes_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))

@@ -1,12 +1,10 @@
 //! The newest completed backup of every resource is verified once a day.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-mod support;
-
+use crate::support::Bench;
 use holdfast_common::jobs::{JobKind, Status};
 use holdfast_dispatch::handle;
 use serde_json::json;
-use support::Bench;
 
 #[tokio::test]
 async fn the_newest_completed_backup_of_every_resource_is_verified_once_a_day() {

@@ -2,13 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what a helper of a test cannot do ends the test")]
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
+use crate::support::{Place, Ran, tree};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command};
-use support::{Place, Ran, tree};
 
 /// A place with a table whose endpoint takes calls and does not answer: a backup of it is at work until that ends.
 struct Stuck {

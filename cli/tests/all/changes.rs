@@ -2,13 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do ends the test")]
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
+use crate::support::{Place, Ran};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use support::{Place, Ran};
 
 /// A home with two backups of records: between them two prices changed, a record came and one went.
 struct Shop {

@@ -2,12 +2,10 @@
 //! `ListCopyJobs`, all in pages.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support::{Aws, refusal};
 use holdfast_recovery::report::{ReportEvent, report};
 use holdfast_vault::error::Result;
 use serde_json::{Value, json};
-use support::{Aws, refusal};
 
 const NOW: &str = "2026-11-21T05:00:00Z";
 /// The same in seconds.

@@ -1,13 +1,11 @@
 //! Jobs whose executions died come to an end, and those at work are left alone.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-mod support;
-
+use crate::support::{Bench, at};
 use holdfast_common::jobs::{JobKind, Status};
 use holdfast_workflow::events::FailEvent;
 use holdfast_workflow::executions::ExecutionStatus;
 use serde_json::{Value, json};
-use support::{Bench, at};
 
 const JOB: &str = "01K8Z6T3W4Q5R6S7T8V9W0X1Y2";
 const NOON: &str = "2026-11-20T12:00:00Z";

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what a helper of a test cannot do ends the test")]
 
+pub(crate) mod stack;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -1,14 +1,12 @@
 //! What is due is started once, and nothing that is due is missed.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-mod support;
-
+use crate::support::{self, Bench};
 use holdfast_common::jobs::{JobKind, Status};
 use holdfast_dispatch::handle;
 use holdfast_vault::error::Code;
 use holdfast_workflow::executions::ExecutionStatus;
 use serde_json::{Value, json};
-use support::Bench;
 
 const JOB: &str = "01K8Z6T3W4Q5R6S7T8V9W0X1Y2";
 

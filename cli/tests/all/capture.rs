@@ -3,14 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "not every test uses all of the support")]
 
-mod support;
-
+use crate::support::Place;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use holdfast_local::{Cloud, Options};
 use serde_json::{Value, json};
-use support::Place;
 
 const RESOURCES: &str = "resources:\n\
     - { name: orders, source: { kind: dynamodb, table: orders, endpoint: embedded }, policy: { capture: true } }\n\

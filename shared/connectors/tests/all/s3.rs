@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod aws;
+use crate::aws;
 
-use aws::{Pieces, Ranges, Tree, answer, s3_at, s3_server};
+use crate::aws::{Pieces, Ranges, Tree, answer, s3_at, s3_server};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use holdfast_connectors::s3::{S3Source, S3Target};

@@ -2,15 +2,13 @@
 //! is never missed.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-mod support;
-
+use crate::support::{Bench, at};
 use futures::future::join_all;
 use holdfast_dispatch::handle;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeSet;
-use support::{Bench, at};
 
 /// A round of dispatchers at once, each a little late.
 #[derive(Debug, Clone)]

@@ -3,9 +3,7 @@
 //! A concurrent writer works on the database itself, between the requests of the undo.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod aws;
-
-use aws::{answer, dynamodb_at};
+use crate::aws::{answer, dynamodb_at};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use dynoxide::Database;
 use holdfast_connectors::dynamodb::{Delays, DynamoDbLive};

@@ -1,11 +1,8 @@
 //! The program as operators and scripts use it: answers, errors and exit codes.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod support;
-
+use crate::support::{Place, records, tree};
 use serde_json::{Value, json};
 use std::fs::{self, File};
-use support::{Place, records, tree};
 
 #[test]
 fn a_field_that_does_not_exist_is_told_with_its_place_and_the_nearest_name() {

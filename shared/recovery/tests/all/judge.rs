@@ -2,13 +2,11 @@
 //! `PutRestoreValidationResult`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod support;
-
+use crate::support::tables::{arn_of, create, put, shop};
+use crate::support::{Aws, refusal};
 use holdfast_recovery::judge::{JobEvent, Judged, judge};
 use holdfast_vault::error::Result;
 use serde_json::{Value, json};
-use support::tables::{arn_of, create, put, shop};
-use support::{Aws, refusal};
 
 const VALIDATIONS: &str = "PUT /restore-jobs/job-1/validations";
 

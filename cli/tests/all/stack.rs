@@ -2,17 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what a helper of a test cannot do ends the test")]
 
-#[path = "support/stack.rs"]
-mod stack;
-#[allow(dead_code, reason = "each test file uses a part of it")]
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::stack::Stack;
+use crate::support::{Ran, tree};
 use holdfast_local::asl::Failure;
 use serde_json::{Value, json};
-use stack::Stack;
 use std::fs;
-use support::{Ran, tree};
 
 fn applied() -> Stack {
     let stack = Stack::new();

@@ -2,16 +2,16 @@
 //! that are put back.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod support;
+use crate::support;
 
+use crate::support::tables::{arn_of, create, furnish, items, put, recoverable, shop};
+use crate::support::{Aws, ROLE, refusal};
 use holdfast_recovery::Recovery;
 use holdfast_recovery::native::{NativeEvent, step};
 use holdfast_vault::error::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
-use support::tables::{arn_of, create, furnish, items, put, recoverable, shop};
-use support::{Aws, ROLE, refusal};
 
 const POINT: &str = "arn:aws:backup:eu-west-1:123456789012:recovery-point:1EB3B5E7";
 

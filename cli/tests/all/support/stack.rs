@@ -432,10 +432,10 @@ fn outputs() -> BTreeMap<String, String> {
 
 fn machines() -> HashMap<String, StateMachine> {
     let definitions = [
-        ("backup", include_str!("../../../infra/statemachines/backup.asl.json")),
-        ("restore", include_str!("../../../infra/statemachines/restore.asl.json")),
-        ("verify", include_str!("../../../infra/statemachines/verify.asl.json")),
-        ("undo", include_str!("../../../infra/statemachines/undo.asl.json")),
+        ("backup", include_str!("../../../../infra/statemachines/backup.asl.json")),
+        ("restore", include_str!("../../../../infra/statemachines/restore.asl.json")),
+        ("verify", include_str!("../../../../infra/statemachines/verify.asl.json")),
+        ("undo", include_str!("../../../../infra/statemachines/undo.asl.json")),
     ];
     let load = |(name, text): (&str, &str)| {
         let machine = StateMachine::load(name, text, &substitutions()).unwrap();

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod aws;
+use crate::aws;
 
-use aws::{Ranges, Records, answer, dynamodb, dynamodb_at, dynamodb_server};
+use crate::aws::{Ranges, Records, answer, dynamodb, dynamodb_at, dynamodb_server};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{

@@ -6,9 +6,9 @@
     reason = "a test ends where it cannot go on"
 )]
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
-mod tree_support;
+use crate::tree_support;
 
+use crate::tree_support::*;
 use holdfast_connectors::files::FilesTarget;
 use holdfast_connectors::{OnConflict, RestoreOrder, Target, Written};
 use holdfast_vault::error::{Code, Error};
@@ -16,7 +16,6 @@ use holdfast_vault::model::{EntryMeta, RecordEncoding, StreamInfo, StreamKind};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use tree_support::*;
 
 struct Scene {
     dir: tempfile::TempDir,
