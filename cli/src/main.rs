@@ -1,6 +1,7 @@
 //! `holdfast`: the operator's command line.
 
 mod commands;
+mod copies;
 mod demo;
 mod exit;
 mod options;

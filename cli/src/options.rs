@@ -1,7 +1,7 @@
 //! The command line: global options and commands.
 
 use crate::commands::{
-    apply, backup, backups, cancel, capture, diff, rebuild, resources, restore, show, undo, verify,
+    apply, backup, backups, cancel, capture, copy, delete, diff, drill, expire, hold, key, prune, rebuild, repair, resources, restore, retention, show, status, undo, verify,
 };
 use crate::demo;
 use crate::exit::after_help;
@@ -19,7 +19,8 @@ use std::path::PathBuf;
 /// Everything happens in a home: a directory with the vault, its key (key.json: keep a copy of it elsewhere, since
 /// nothing can be restored without it) and the catalogue. It needs no account and nothing beside this program. With
 /// --stack everything happens on AWS, in the stack that template.yaml deploys: apply, resources, backup, backups, show,
-/// cancel, verify, restore and undo do there what they do in a home, with the credentials that the AWS CLI would use.
+/// cancel, verify, drill, status, restore and undo do there what they do in a home, with the credentials that the AWS CLI
+/// would use.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, propagate_version = true, max_term_width = 110, after_help = after_help!(
     "holdfast demo                                    see all of it at work, in under a minute",
@@ -135,10 +136,22 @@ pub(crate) enum Command {
     Capture(capture::Args),
     Cancel(cancel::Args),
     Verify(verify::Args),
+    Drill(drill::Args),
+    Status(status::Args),
     Restore(restore::Args),
     Diff(diff::Args),
     Undo(undo::Args),
+    Retention(retention::Args),
+    Hold(hold::Args),
+    Release(hold::ReleaseArgs),
+    Delete(delete::Args),
+    Undelete(delete::UndeleteArgs),
+    Expire(expire::Args),
+    Prune(prune::Args),
     Rebuild(rebuild::Args),
+    Copy(copy::Args),
+    Key(key::Args),
+    Repair(repair::Args),
     /// Shows all of it at work on a shop of its own: backed up, damaged, restored, compared
     ///
     /// Makes tables and a site, backs them up, verifies them, damages them, restores them into new places and compares

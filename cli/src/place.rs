@@ -2,12 +2,14 @@
 //! way to its answer.
 
 use crate::stack::Stack;
-use holdfast_common::jobs::{BackupType, Job, JobChange, JobStore, Status};
+use holdfast_common::jobs::{BackupType, Job, JobChange, JobStore, PruneRow, Status};
+use holdfast_connectors::Ground;
 use holdfast_local::Cloud;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::Warning;
 use holdfast_workflow::capture::log;
 use holdfast_workflow::config::Resource;
+use holdfast_workflow::drill::{self, DrillRequest};
 use holdfast_workflow::events::{RestoreRequest, VerifyAnswer, WouldRestore};
 use holdfast_workflow::restore;
 use holdfast_workflow::undo::UndoRequest;
@@ -126,6 +128,32 @@ impl Place {
         }
     }
 
+    /// Drills under a new id, and returns the job as it ended.
+    pub(crate) async fn run_drill(&self, id: &str, request: &DrillRequest) -> Result<Job> {
+        match self {
+            Self::Home(cloud) => cloud.run_drill(id, request).await,
+            Self::Stack(stack) => stack.run_drill(id, request).await,
+        }
+    }
+
+    /// Which backup a drill would restore, and where to.
+    pub(crate) async fn would_drill(&self, id: &str, request: &DrillRequest) -> Result<(String, String)> {
+        let ground = match self {
+            Self::Home(cloud) => Ground::Directory(cloud.drills()),
+            Self::Stack(stack) => stack.ground(),
+        };
+        let (backup, place) = drill::would(self.jobs(), id, request, &ground).await?;
+        Ok((backup, place.target.to_string()))
+    }
+
+    /// Deletes what nothing needs any more; in a dry run, counts it.
+    pub(crate) async fn run_prune(&self, id: &str, dry_run: bool) -> Result<PruneRow> {
+        match self {
+            Self::Home(cloud) => cloud.run_prune(id, dry_run).await,
+            Self::Stack(stack) => stack.run_prune(id, dry_run).await,
+        }
+    }
+
     /// Verifies a backup to the end.
     pub(crate) async fn run_verify(&self, id: &str, level: &str) -> Result<VerifyAnswer> {
         match self {
@@ -137,7 +165,9 @@ impl Place {
     /// Cancels a job: its execution finds that before its next step, and clears up after it.
     pub(crate) async fn cancel(&self, id: &str) -> Result<Job> {
         let from = [Status::Pending, Status::Running];
-        self.jobs().transition(id, &from, Status::Cancelled, JobChange::default()).await
+        let job = self.jobs().transition(id, &from, Status::Cancelled, JobChange::default()).await?;
+        drill::cancel_restore(self.jobs(), &job).await?;
+        Ok(job)
     }
 
     /// How often the vault was read from, where it was read by this process.

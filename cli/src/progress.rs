@@ -116,6 +116,14 @@ impl Bar {
         }
     }
 
+    /// Shows how far work is that is no job.
+    pub(crate) fn tell(&self, how_far: &str) {
+        if let Some(bar) = &self.drawn {
+            bar.set_style(style("{spinner} {prefix}  {msg}  {elapsed}"));
+            bar.set_message(how_far.to_owned());
+        }
+    }
+
     /// Says something above the bar.
     fn say(&self, what: &str) {
         match &self.drawn {

@@ -1,36 +1,39 @@
 //! The embedded cloud as a whole: opens a home, ends what was left, runs backups and restores.
 
 use crate::asl::{self, ExecutionOutcome, Interpreter, Ports, StateMachine, WallTime};
-use crate::clients::{self, HomeClients};
+use crate::clients::HomeClients;
 use crate::dynamodb::EmbeddedDynamoDb;
 use crate::functions::{Functions, substitutions};
 use crate::home::Home;
 use crate::journal::{Entry, Journal};
+use crate::keys::{self, Rotation};
 use holdfast_common::clock::{Clock, Ids, RandomIds, SystemClock};
-use holdfast_common::jobs::{BackupType, Job, JobChange, JobStore, Status};
+use holdfast_common::jobs::{BackupType, Job, JobChange, JobStore, PruneRow, Status};
 use holdfast_common::storage::{Counting, DirectoryStorage, Operation};
 use holdfast_common::telemetry::NoMetrics;
-use holdfast_connectors::SourceSpec;
-use holdfast_vault::crypto::SecretKey;
+use holdfast_connectors::{Ground, SourceSpec};
 use holdfast_vault::error::{Code, Error, Result};
-use holdfast_vault::format::root::{WrappedKey, Wrapping};
+use holdfast_vault::format::root::VAULT_KEY;
 use holdfast_vault::model::Warning;
 use holdfast_vault::read::Vault;
-use holdfast_vault::read::vault::WrappingKey;
 use holdfast_vault::storage::{Storage, list_all};
 use holdfast_workflow::config::Resource;
+use holdfast_workflow::drill::{self, DrillRequest};
 use holdfast_workflow::events::{
     BackupInput, Caught, Execution, FailEvent, RestoreRequest, VerifyAnswer, VerifyEvent,
 };
+use holdfast_workflow::prune::PruneInput;
 use holdfast_workflow::undo::{self, UndoRequest};
-use holdfast_workflow::{Services, WorkLimits, capture, fail, handler, restore, verify};
+use holdfast_workflow::{Services, WorkLimits, capture, catalogue, fail, handler, restore, verify};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const BACKUP: &str = include_str!("../../infra/statemachines/backup.asl.json");
 const RESTORE: &str = include_str!("../../infra/statemachines/restore.asl.json");
+const PRUNE: &str = include_str!("../../infra/statemachines/prune.asl.json");
 const UNDO: &str = include_str!("../../infra/statemachines/undo.asl.json");
+const DRILL: &str = include_str!("../../infra/statemachines/drill.asl.json");
 /// The job table of a home.
 const JOB_TABLE: &str = "holdfast-jobs";
 
@@ -61,6 +64,8 @@ pub struct Cloud {
     backup: StateMachine,
     restore: StateMachine,
     undo: StateMachine,
+    prune: StateMachine,
+    drill: StateMachine,
     journal: Journal,
     ids: Arc<dyn Ids>,
     pub(crate) tables: EmbeddedDynamoDb,
@@ -88,9 +93,60 @@ impl Cloud {
         ids: Arc<dyn Ids>,
     ) -> Result<Self> {
         let home = Arc::new(Home::open(path, options.create)?);
-        let (vault, vault_calls) = open_vault(&home).await?;
-        let staging: Arc<dyn Storage> = Arc::new(DirectoryStorage::scratch(&home.path().join("staging"))?);
+        let vault = keys::open_vault(&home).await?;
         let state = EmbeddedDynamoDb::open(&home.path().join("state.db"))?;
+        let cloud = Self::over(home, vault, state, options, (clock, ids)).await?;
+        cloud.end_interrupted().await?;
+        Ok(cloud)
+    }
+
+    /// As [`Cloud::open`], with a copy of the vault in place of the home's own: its keys and its job state are the home's.
+    ///
+    /// # Errors
+    /// As [`Cloud::open`].
+    pub async fn open_copy(path: &Path, options: Options, copy: Arc<dyn Storage>) -> Result<Self> {
+        let left = Home::open(path, options.create)?.journal().unfinished()?;
+        if !left.is_empty() && path.join("vault").join(VAULT_KEY).is_file() {
+            // Whether a backup that was killed had its manifest, the home's own vault knows. Where that is lost, the
+            // copy serves all the same, and the backup waits.
+            drop(Self::open(path, options).await);
+        }
+        let home = Arc::new(Home::open(path, options.create)?);
+        let state = EmbeddedDynamoDb::open(&home.path().join("state.db"))?;
+        Self::over_copy(home, state, options, copy).await
+    }
+
+    /// As [`Cloud::open_copy`], with a catalogue of its own, made from the copy and gone with this: what is found in a copy
+    /// says nothing of the home's own vault.
+    ///
+    /// # Errors
+    /// As [`Cloud::open`].
+    pub async fn look_at_copy(path: &Path, options: Options, copy: Arc<dyn Storage>) -> Result<Self> {
+        let home = Arc::new(Home::open(path, options.create)?);
+        let cloud = Self::over_copy(home, EmbeddedDynamoDb::memory()?, options, copy).await?;
+        catalogue::rebuild(&cloud.services).await?;
+        Ok(cloud)
+    }
+
+    async fn over_copy(
+        home: Arc<Home>,
+        state: EmbeddedDynamoDb,
+        options: Options,
+        copy: Arc<dyn Storage>,
+    ) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let vault = keys::open_elsewhere(&home, copy).await?;
+        Self::over(home, vault, state, options, (clock.clone(), Arc::new(RandomIds::new(clock)))).await
+    }
+
+    async fn over(
+        home: Arc<Home>,
+        (vault, vault_calls): (Vault, Arc<Counting>),
+        state: EmbeddedDynamoDb,
+        options: Options,
+        (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>),
+    ) -> Result<Self> {
+        let staging: Arc<dyn Storage> = Arc::new(DirectoryStorage::scratch(&home.path().join("staging"))?);
         let tables = EmbeddedDynamoDb::open(&home.path().join("tables.db"))?;
         let jobs = JobStore::new(state.client(), JOB_TABLE, clock.clone());
         jobs.create_table_if_missing().await?;
@@ -108,7 +164,7 @@ impl Cloud {
             observer: Arc::new(()),
         };
         let limits = asl::Options { max_concurrency: options.workers, ..asl::Options::default() };
-        let cloud = Self {
+        Ok(Self {
             journal: home.journal(),
             home,
             services,
@@ -117,12 +173,12 @@ impl Cloud {
             backup: StateMachine::load("backup", BACKUP, &substitutions())?,
             restore: StateMachine::load("restore", RESTORE, &substitutions())?,
             undo: StateMachine::load("undo", UNDO, &substitutions())?,
+            prune: StateMachine::load("prune", PRUNE, &substitutions())?,
+            drill: StateMachine::load("drill", DRILL, &substitutions())?,
             ids,
             tables,
             vault_calls,
-        };
-        cloud.end_interrupted().await?;
-        Ok(cloud)
+        })
     }
 
     /// How often the vault was read from so far: whole objects or ranges of them.
@@ -217,6 +273,25 @@ impl Cloud {
         self.run(&self.undo, id, json!({ "undo": id })).await
     }
 
+    /// Where throw-away targets of drills have their place.
+    #[must_use]
+    pub fn drills(&self) -> PathBuf {
+        self.home.path().join("drills")
+    }
+
+    /// Drills under an id of [`Cloud::new_id`], and returns the job as it ended: completed too where what was restored
+    /// differs from what was backed up, which its detail tells.
+    ///
+    /// # Errors
+    /// Why the drill did not complete.
+    pub async fn run_drill(&self, id: &str, request: &DrillRequest) -> Result<Job> {
+        let (jobs, now) = (&self.services.jobs, self.services.clock.now());
+        // What is wrong with the request is told before a job is made of it.
+        drill::would(jobs, id, request, &Ground::Directory(self.drills())).await?;
+        drill::request(jobs, now, id, request, Some(self.drills())).await?;
+        self.run(&self.drill, id, json!({ "drill": id })).await
+    }
+
     /// Verifies a backup to the end.
     ///
     /// # Errors
@@ -232,13 +307,39 @@ impl Cloud {
         }
     }
 
+    /// Deletes what nothing in the vault needs any more, under an id of [`Cloud::new_id`]; in a dry run, counts it.
+    ///
+    /// # Errors
+    /// Why it did not complete. What it condemned or deleted until then stands.
+    pub async fn run_prune(&self, id: &str, dry_run: bool) -> Result<PruneRow> {
+        let input = handler::encode(&PruneInput { dry_run })?;
+        let outcome = self.interpreter.start(&self.prune, id, input).outcome().await;
+        if let ExecutionOutcome::Failed { .. } = outcome { Err(self.refused(id, &outcome)) } else {
+            // A table on AWS expires its rows by itself.
+            if !dry_run {
+                self.services.jobs.sweep_expired(self.services.clock.now()).await?;
+            }
+            self.services.jobs.prune(id).await
+        }
+    }
+
+    /// Makes the next version of the vault key; a dry run only looks whether it could.
+    ///
+    /// # Errors
+    /// `KeyWrong` or `HomeInvalid` if what wraps the key is not at hand, or `Storage*`.
+    pub async fn rotate_keys(&self, dry_run: bool) -> Result<Rotation> {
+        keys::rotate(self.home.path(), &self.services.vault, dry_run).await
+    }
+
     /// Cancels a job; its execution ends before its next step.
     ///
     /// # Errors
     /// `JobUnknown`, or `JobState` if it has ended.
     pub async fn cancel(&self, id: &str) -> Result<Job> {
         let from = [Status::Pending, Status::Running];
-        self.services.jobs.transition(id, &from, Status::Cancelled, JobChange::default()).await
+        let job = self.services.jobs.transition(id, &from, Status::Cancelled, JobChange::default()).await?;
+        drill::cancel_restore(&self.services.jobs, &job).await?;
+        Ok(job)
     }
 
     /// A directory that holds the home would be backed up into itself, and grow with every backup.
@@ -317,24 +418,6 @@ impl Cloud {
         }
         Ok(())
     }
-}
-
-/// The vault of a home: a new one, one of its key file, or a copy of a stack's, whose keys KMS unwraps.
-async fn open_vault(home: &Home) -> Result<(Vault, Arc<Counting>)> {
-    let directory = DirectoryStorage::open(&home.path().join("vault"))?;
-    let storage = Arc::new(Counting::new(Arc::new(directory)));
-    let vault = if storage.list("keys/", None).await?.objects.is_empty() {
-        let key = home.key()?;
-        let wrapping = WrappingKey { id: key.id_text(), secret: SecretKey::new(*key.secret()) };
-        Vault::create(storage.clone(), &wrapping).await?
-    } else {
-        Vault::open_with(storage.clone(), async |wrapped: &WrappedKey| match wrapped.wrapped_by {
-            Wrapping::Local { .. } => wrapped.unwrap_local(&SecretKey::new(*home.key()?.secret())),
-            Wrapping::Kms { .. } => holdfast_kms::unwrap(&clients::kms().await, wrapped).await,
-        })
-        .await?
-    };
-    Ok((vault, storage))
 }
 
 /// Why a job failed, out of its row, or out of its execution where it has none.

@@ -68,15 +68,8 @@ impl Home {
     /// `HomeInvalid` if the vault has objects and the key is gone, or the file cannot be used.
     pub fn key(&self) -> Result<KeyFile> {
         let file = self.path.join("key.json");
-        if file.exists() {
-            return KeyFile::load(&file);
-        }
-        if self.path.join("vault").join(holdfast_vault::format::root::VAULT_KEY).exists() {
-            return Err(Error::new(Code::HomeInvalid, format!("{} is missing", file.display()))
-                .object(file.display().to_string())
-                .hint(
-                    "copy the key.json that was made with this vault; without it nothing can be restored",
-                ));
+        if file.exists() || self.path.join("vault").join(holdfast_vault::format::root::VAULT_KEY).exists() {
+            return load_key(&self.path);
         }
         KeyFile::create(&file)
     }
@@ -117,7 +110,7 @@ impl Home {
             let id = request.file_name().to_string_lossy().into_owned();
             let from = [Status::Pending, Status::Running];
             match services.jobs.transition(&id, &from, Status::Cancelled, JobChange::default()).await {
-                Ok(_) => {}
+                Ok(job) => holdfast_workflow::drill::cancel_restore(&services.jobs, &job).await?,
                 // It ended first, or was never there: nothing is left to cancel.
                 Err(error) if error.code.class() == holdfast_vault::error::Class::BadInput => {}
                 Err(error) => return Err(error),
@@ -127,6 +120,20 @@ impl Home {
         }
         Ok(())
     }
+}
+
+/// The key file that a home has.
+pub(crate) fn load_key(home: &Path) -> Result<KeyFile> {
+    let file = home.join("key.json");
+    if file.exists() {
+        return KeyFile::load(&file);
+    }
+    Err(Error::new(Code::HomeInvalid, format!("{} is missing", file.display()))
+        .object(file.display().to_string())
+        .hint(
+            "copy the key.json that was made with this vault, or make a home from an exported recovery key with \
+             `holdfast key recover`; without either nothing can be restored",
+        ))
 }
 
 fn in_use(path: &Path, lock: &mut File) -> Error {

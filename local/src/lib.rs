@@ -10,6 +10,7 @@ pub mod dynamodb;
 pub mod functions;
 pub mod home;
 pub mod journal;
+pub mod keys;
 pub mod tail;
 
 pub use cloud::{Cloud, Options};

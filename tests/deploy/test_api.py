@@ -67,6 +67,25 @@ class Api(unittest.TestCase):
         self.assertEqual(self.done(restore["id"])["status"], "completed")
         shop.same(self, shop.read_all(target), shop.read_all(self.stack.table(world.TESTED)))
 
+    def test_a_backup_is_held_deleted_and_taken_back(self) -> None:
+        backup = self.stack.backup("tested")["id"]
+        self.assertEqual(self.call("POST", f"/backups/{backup}/hold", {"reason": "an audit"})[0], 200)
+        status, said = self.call("POST", f"/backups/{backup}/delete", {"now": True})
+        self.assertEqual((status, said["code"]), (409, "JobState"), said)
+        self.assertEqual(self.call("POST", f"/backups/{backup}/release")[0], 200)
+        status, deleted = self.call("POST", f"/backups/{backup}/delete")
+        self.assertEqual((status, deleted["deletion"]["by"]), (200, "operator"), deleted)
+        self.assertEqual(self.call("POST", f"/backups/{backup}/undelete")[0], 200)
+        self.assertIsNone(self.stack.job(backup).get("deletion"))
+        status, told = self.call("GET", "/resources/tested/retention")
+        self.assertEqual(status, 200, told)
+        self.assertIn(backup, json.dumps(told))
+
+    def test_promises_are_told(self) -> None:
+        self.stack.backup("tested")
+        status, told = self.call("GET", "/status?resource=tested")
+        self.assertEqual((status, told["kept"]), (200, True), told)
+
     def test_what_is_wrong_is_said(self) -> None:
         for method, path, body, status, code in (
             ("POST", "/resources/nothing/backups", {}, 404, "ResourceUnknown"),

@@ -43,6 +43,37 @@ class CommandLine(unittest.TestCase):
             shop.read_all(self.stack.table(world.TESTED)),
         )
 
+    def test_a_drill_proves_a_backup_and_the_promises_are_shown(self) -> None:
+        backup = self.run_command("backup", "tested")
+        dry = self.run_command("drill", "tested", "--backup", "latest", "--dry-run")
+        self.assertEqual((dry["backup"], dry["dry_run"]), (backup["id"], True))
+        drilled = self.run_command("drill", "tested", "--backup", "latest")
+        told = (drilled["status"], drilled["equal"], drilled["records"])
+        self.assertEqual(told, ("completed", True, world.TESTED_ITEMS), drilled)
+        status = self.run_command("status", "tested")
+        self.assertTrue(status["kept"], status)
+
+    def test_what_is_held_is_not_deleted_and_what_is_deleted_can_be_taken_back(self) -> None:
+        self.run_command("backup", "tested")
+        backup = self.run_command("backup", "tested")["id"]
+        self.run_command("hold", backup, "--reason", "an audit")
+        error = self.run_command("delete", backup, expect=2)
+        self.assertIn(backup, json.dumps(error))
+        self.run_command("release", backup)
+        self.run_command("delete", backup)
+        self.assertTrue(self.stack.job(backup)["deletion"])
+        self.run_command("undelete", backup)
+        self.assertIsNone(self.stack.job(backup).get("deletion"))
+        told = self.run_command("retention", "tested")
+        self.assertIn(backup, json.dumps(told))
+
+    def test_a_prune_tells_first_what_it_would_do(self) -> None:
+        vault = self.stack.outputs["VaultBucketName"]
+        before = self.stack.client("s3").list_objects_v2(Bucket=vault)["KeyCount"]
+        dry = self.run_command("prune", "--dry-run")
+        self.assertTrue(dry["dry_run"], dry)
+        self.assertEqual(before, self.stack.client("s3").list_objects_v2(Bucket=vault)["KeyCount"])
+
     def test_resources_are_listed_as_they_were_applied(self) -> None:
         resources = self.run_command("resources")
         self.assertIn(world.TESTED, json.dumps(resources))
@@ -60,6 +91,25 @@ class CommandLine(unittest.TestCase):
             error = self.run_command("apply", "-f", str(file), expect=2)
         self.assertIn("not-granted", json.dumps(error))
         self.assertIn("SourceTables", json.dumps(error))
+
+    def test_an_operator_needs_what_is_documented_and_nothing_else(self) -> None:
+        caller = self.stack.assume(world.operator(self.stack))
+        file = self.stack.emulator.state / "operator.yaml"
+        file.write_text(json.dumps({"resources": [world.tested_resource()]}))
+        for arguments in (
+            ["apply", "-f", str(file)],
+            ["resources"],
+            ["backup", "tested"],
+            ["backups"],
+            ["verify", "latest:tested", "--level", "chain"],
+            ["drill", "tested"],
+            ["status", "tested"],
+            ["retention", "tested"],
+            ["prune", "--dry-run"],
+        ):
+            with self.subTest(arguments[0]):
+                done = self.stack.command(*arguments, caller=caller)
+                self.assertEqual(done.returncode, 0, f"{done.stdout}{done.stderr}\n{self.stack.emulator.said()}")
 
     def test_a_stack_that_is_not_there_is_named(self) -> None:
         done = self.stack.command("backups", stack="no-such-stack")

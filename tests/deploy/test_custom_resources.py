@@ -44,6 +44,30 @@ class Vault(unittest.TestCase):
         self.assertEqual(other.delete(), "DELETE_COMPLETE", other.reasons())
         self.assertEqual(self.stack.wrapped_key(), before)
 
+    def test_a_raised_version_rotates_the_key_and_old_and_new_are_read(self) -> None:
+        world.tested(self.stack)
+        old = self.stack.backup("tested", "full")
+        properties = {
+            "ServiceToken": self.stack.function_arn("setup"),
+            "ServiceTimeout": 60,
+            "Bucket": self.stack.outputs["VaultBucketName"],
+        }
+        outputs = {"Newest": {"Value": {"Fn::GetAtt": ["Vault", "KeyVersion"]}}}
+        other = Stack(
+            self.stack, "rotated-vault", {"Vault": {"Type": "Custom::Vault", "Properties": properties}}, outputs
+        )
+        self.assertEqual(other.create(), "CREATE_COMPLETE", other.reasons())
+        newest = int(other.outputs()["Newest"])
+        first = other.physical("Vault")
+        raised = {"Vault": {"Type": "Custom::Vault", "Properties": properties | {"KeyVersion": str(newest + 1)}}}
+        self.assertEqual(other.update(raised), "UPDATE_COMPLETE", other.reasons())
+        self.assertEqual((other.physical("Vault"), other.outputs()["Newest"]), (first, str(newest + 1)))
+        keys = self.stack.client("s3").list_objects_v2(Bucket=properties["Bucket"], Prefix="keys/")["Contents"]
+        self.assertEqual(newest + 1, len(keys))
+        for backup in (old["id"], self.stack.backup("tested", "full")["id"]):
+            self.stack.run("VerifyMachineArn", {"verify": backup, "level": "full"})
+            self.assertTrue(self.stack.job(backup)["verified"]["valid"])
+
     def test_a_bucket_that_is_not_the_stacks_rolls_back(self) -> None:
         vault = {
             "Type": "Custom::Vault",

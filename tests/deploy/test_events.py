@@ -126,7 +126,7 @@ class Events(unittest.TestCase):
 
     def test_an_unknown_field_of_an_input_is_refused_by_its_name(self) -> None:
         wanted = [
-            (machine, file) for machine, file in events("machines") if machine in {"backup", "restore", "undo"}
+            (machine, file) for machine, file in events("machines") if machine in {"backup", "restore", "undo", "prune", "drill"}
         ]
         for machine, file in wanted:
             with self.subTest(f"{machine}/{file.name}"):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import time
+import re
+import subprocess
+import sys
 import tempfile
+import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.deploy.harness import reader, shop, world
+from tests.deploy.harness import artifacts, reader, shop, world
+from tests.deploy.harness.artifacts import ROOT
 from tests.deploy.harness.deployment import deployed, new_id
 from tests.deploy.harness.emulator import ACCOUNT, REGION
 from tests.deploy.harness.waiting import until
@@ -40,10 +44,12 @@ class Table(unittest.TestCase):
         self.assertEqual(self.full["totals"]["records"], shop.MANY + 1)
         self.assertEqual([change["status"] for change in self.full["history"]], ["pending", "running", "completed"])
 
-    def test_verify_finds_every_byte_right(self) -> None:
-        self.stack.run("VerifyMachineArn", {"verify": self.full["id"], "level": "full"})
-        verified = self.stack.job(self.full["id"])["verified"]
-        self.assertTrue(verified["valid"], verified)
+    def test_verify_finds_every_byte_right_at_every_level(self) -> None:
+        for level in ("quick", "chain", "sample=50", "full"):
+            with self.subTest(level):
+                self.stack.run("VerifyMachineArn", {"verify": self.full["id"], "level": level})
+                verified = self.stack.job(self.full["id"])["verified"]
+                self.assertEqual((level, True), (verified["level"], verified["valid"]), verified)
 
     def test_every_item_comes_back_as_boto3_reads_it(self) -> None:
         shop.same(self, self.restored(self.full["id"], "restored-full"), self.before)
@@ -203,6 +209,184 @@ class Capture(unittest.TestCase):
         return until(f"{changes} changes are captured", look, 60)
 
 
+class Prune(unittest.TestCase):
+    """What nothing needs goes, in two looks with a wait between them, and can be brought back for days."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.stack = deployed()
+        cls.s3 = cls.stack.client("s3")
+        cls.vault = cls.stack.outputs["VaultBucketName"]
+        cls.table = cls.stack.table(cls.stack.outputs["JobTableName"])
+        source = {"kind": "s3", "bucket": world.SITE, "prefix": "pruned/"}
+        cls.stack.apply({"name": "pruned", "source": source, "policy": {"drill": "off"}})
+        # Locks of these have ended.
+        with world.unlocked(cls.stack):
+            cls.going, cls.of_going = cls.backup({"first.txt": b"of the first backup alone" * 100})
+            cls.staying, cls.of_staying = cls.backup({"second.txt": b"of the second backup" * 100})
+
+    @classmethod
+    def backup(cls, files: dict[str, bytes]) -> tuple[dict[str, Any], set[str]]:
+        """A full backup of some files, and the objects that it made."""
+        before = cls.objects()
+        cls.stack.client("s3").delete_object(Bucket=world.SITE, Key="pruned/first.txt")
+        shop.put_files(cls.s3, world.SITE, "pruned/", files)
+        job = cls.stack.backup("pruned", "full")
+        return job, cls.objects() - before
+
+    @classmethod
+    def objects(cls) -> set[str]:
+        """What is in the vault, but for captured changes, which come at any time."""
+        pages = cls.s3.get_paginator("list_objects_v2").paginate(Bucket=cls.vault)
+        keys = {entry["Key"] for page in pages for entry in page.get("Contents", [])}
+        return {key for key in keys if not key.startswith("changes/")}
+
+    def condemned(self, keys: set[str]) -> dict[str, dict[str, Any]]:
+        """The rows that condemn objects."""
+        folders = {key[len("packs/")] if key.startswith("packs/") else key[len("index/")] for key in keys}
+        rows = [
+            row
+            for folder in folders
+            for row in self.table.query(
+                KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": f"CONDEMNED#{folder}"}
+            )["Items"]
+        ]
+        return {row["sk"]: row for row in rows if row["sk"] in keys}
+
+    def test_what_is_deleted_waits_goes_and_can_be_brought_back(self) -> None:
+        stack, manifest = self.stack, f"manifests/{self.going['id']}"
+        others = self.objects() - self.of_going
+        packs = {key for key in self.of_going if not key.startswith("manifests/")}
+        self.assertEqual(1, len(self.of_going - packs), self.of_going)
+
+        # Nothing goes before its time.
+        stack.run("PruneMachineArn", {})
+        self.assertLessEqual(self.of_going, self.objects())
+        done = stack.command("delete", self.going["id"])
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        stack.run("PruneMachineArn", {})
+        self.assertLessEqual(self.of_going, self.objects())
+
+        # The day of grace passes: the manifest goes, and the wait of what it alone named begins.
+        job = stack.job(self.going["id"])
+        job["deletion"] |= {"asked_at": ago(hours=30), "due_at": ago(hours=6)}
+        stack.change_row(f"JOB#{self.going['id']}", "JOB", job)
+        for _ in range(2):
+            stack.run("PruneMachineArn", {})
+        self.assertFalse(any(key.startswith(manifest) for key in self.objects()))
+        self.assertLessEqual(packs, self.objects())
+        rows = self.condemned(packs)
+        self.assertEqual(packs, rows.keys())
+
+        # The wait passes.
+        for row in rows.values():
+            self.table.update_item(
+                Key={"pk": row["pk"], "sk": row["sk"]},
+                UpdateExpression="SET #at = :at",
+                ExpressionAttributeNames={"#at": "at"},
+                ExpressionAttributeValues={":at": ago(hours=9)},
+            )
+        stack.run("PruneMachineArn", {})
+        left = self.objects()
+        self.assertEqual(set(), self.of_going & left)
+        self.assertEqual(set(), others - left, "what others need stays")
+        self.assertLessEqual(self.of_staying, left)
+        stack.run("VerifyMachineArn", {"verify": self.staying["id"], "level": "full"})
+        self.assertTrue(stack.job(self.staying["id"])["verified"]["valid"])
+        self.bring_back()
+
+    def bring_back(self) -> None:
+        """What the runbook says, word for word."""
+        text = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+        section = text[text.index("## A backup was deleted that was needed") :]
+        (commands,) = re.findall(r"```sh\n(.*?)```", section[: section.index("\n## ")], re.DOTALL)
+        script = commands.replace("BUCKET", self.vault).replace("holdfast ", f"{artifacts.command()} ")
+        script = script.replace("aws ", f"{Path(sys.executable).with_name('aws')} ")
+        with tempfile.TemporaryDirectory() as directory:
+            script += f"{artifacts.command()} --home rescue restore {self.going['id']} --to files:back\n"
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", script],
+                env=self.stack.emulator.environment(), cwd=directory, capture_output=True, text=True, timeout=300,
+                check=False,
+            )  # fmt: skip
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertEqual((Path(directory) / "back/first.txt").read_bytes(), b"of the first backup alone" * 100)
+
+    def test_the_schedule_starts_it(self) -> None:
+        scheduler = self.stack.client("scheduler")
+        targets = {
+            (target["Arn"], target["Input"])
+            for name in self.stack.resources("AWS::Scheduler::Schedule")
+            for target in [scheduler.get_schedule(Name=name)["Target"]]
+        }
+        self.assertIn((self.stack.outputs["PruneMachineArn"], "{}"), targets)
+
+
+class Drill(unittest.TestCase):
+    """A backup is restored for trial, compared, and the target is gone afterwards."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.stack = deployed()
+
+    def drilled(self, given: dict[str, Any]) -> dict[str, Any]:
+        job = self.stack.job(self.stack.run("DrillMachineArn", given)["job"])
+        self.assertEqual(job["status"], "completed", job)
+        for stream in job["detail"]["compared"]:
+            self.assertTrue(stream["equal"], job)
+        self.assertTrue(job["detail"]["compared"])
+        self.assertEqual(self.stack.job(job["detail"]["chosen"]["restore"])["status"], "completed")
+        self.nothing_is_left()
+        return job
+
+    def nothing_is_left(self) -> None:
+        tables = self.stack.client("dynamodb").list_tables()["TableNames"]
+        self.assertEqual([], [name for name in tables if name.startswith("holdfast-drill-")])
+        staged = self.stack.client("s3").list_objects_v2(Bucket=self.stack.outputs["StagingBucketName"], Prefix="drills/")
+        self.assertEqual(0, staged["KeyCount"])
+
+    def test_a_table(self) -> None:
+        world.tested(self.stack)
+        backup = self.stack.backup("tested")
+        job = self.drilled({"resource": "tested", "backup": backup["id"]})
+        self.assertEqual(job["detail"]["chosen"]["backup"], backup["id"])
+        self.assertGreater(job["detail"]["rto_ms"], 0)
+        self.assertEqual(job["detail"]["compared"][0]["found"]["records"], world.TESTED_ITEMS)
+
+    def test_objects_of_a_bucket(self) -> None:
+        source = {"kind": "s3", "bucket": world.SITE, "prefix": "drilled/"}
+        self.stack.apply({"name": "drilled", "source": source, "policy": {"drill": "off"}})
+        files = {"a.txt": b"a", "deep/größe.bin": bytes(range(256)) * 5000, "empty": b""}
+        shop.put_files(self.stack.client("s3"), world.SITE, "drilled/", files)
+        self.stack.backup("drilled")
+        self.drilled({"resource": "drilled"})
+
+    def test_a_drill_that_fails_leaves_nothing_and_tells(self) -> None:
+        world.tested(self.stack)
+        end = self.stack.ended(self.stack.start("DrillMachineArn", {"resource": "tested", "backup": new_id()}))
+        self.assertEqual(end["status"], "FAILED")
+        self.assertEqual(self.stack.jobs("drill", "tested")[0]["status"], "failed")
+        self.nothing_is_left()
+
+    def test_the_schedule_drills_what_is_due_and_nothing_else(self) -> None:
+        for name, drill in (("due-drill", "daily"), ("no-drill", "off")):
+            shop.put_files(self.stack.client("s3"), world.SITE, f"{name}/", {"file.txt": name.encode()})
+            source = {"kind": "s3", "bucket": world.SITE, "prefix": f"{name}/"}
+            self.stack.apply({"name": name, "source": source, "policy": {"drill": drill}})
+            self.stack.backup(name)
+        self.stack.fire("drills")
+
+        def done() -> list[dict[str, Any]]:
+            return [job for job in self.stack.jobs("drill", "due-drill") if job["status"] == "completed"]
+
+        self.assertEqual(1, len(until("the drill completes", done)))
+        # What was drilled on this day is not due again.
+        drilled, answer = self.stack.invoke("dispatch", {"task": "drills"})
+        self.assertTrue(drilled, answer)
+        self.assertEqual(1, len(self.stack.jobs("drill", "due-drill")))
+        self.assertEqual([], self.stack.jobs("drill", "no-drill"))
+
+
 class Schedule(unittest.TestCase):
     """What is due is started by the schedule, and once."""
 
@@ -214,7 +398,7 @@ class Schedule(unittest.TestCase):
             {
                 "name": "due",
                 "source": {"kind": "s3", "bucket": world.SITE, "prefix": "due/"},
-                "policy": {"schedule": f"{due.minute} {due.hour} * * *"},
+                "policy": {"schedule": f"{due.minute} {due.hour} * * *", "drill": "off"},
             }
         )
         # What was due before the dispatcher first saw it is not made up for.
@@ -242,6 +426,12 @@ class Schedule(unittest.TestCase):
     @staticmethod
     def level(job: dict[str, Any]) -> str | None:
         return (job["verified"] or {}).get("level")
+
+
+def ago(hours: int) -> str:
+    """A time gone by, as the service writes it."""
+    at = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=hours)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def this_second() -> datetime.datetime:

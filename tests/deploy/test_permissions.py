@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import functools
+import secrets
 import unittest
 from collections.abc import Callable
 from typing import Any
@@ -81,10 +82,21 @@ class Permissions(unittest.TestCase):
     def test_no_role_takes_anything_out_of_the_vault_or_loosens_it(self) -> None:
         bucket, key, version = self.vault, self.object, self.version
         policy = {"Rules": [{"ID": "all", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": 1}}]}
-        calls: dict[str, Call] = {
+        # What prune may, and all others may not.
+        pruning: dict[str, Call] = {
             "deletes an object": lambda s3: s3.delete_object(Bucket=bucket, Key=key),
-            "deletes a version": lambda s3: s3.delete_object(Bucket=bucket, Key=key, VersionId=version),
             "deletes many": lambda s3: s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key}]}),
+            "locks for longer": lambda s3: s3.put_object_retention(
+                Bucket=bucket, Key=key, VersionId=version, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": in_days(400)}
+            ),
+        }  # fmt: skip
+        calls: dict[str, Call] = {
+            "deletes a version": lambda s3: s3.delete_object(Bucket=bucket, Key=key, VersionId=version),
+            "deletes the description": lambda s3: s3.delete_object(Bucket=bucket, Key="holdfast.json"),
+            "deletes a key": lambda s3: s3.delete_object(Bucket=bucket, Key="keys/00000001.json"),
+            "holds an object": lambda s3: s3.put_object_legal_hold(
+                Bucket=bucket, Key=key, VersionId=version, LegalHold={"Status": "ON"}
+            ),
             "bypasses the lock": lambda s3: s3.delete_object(
                 Bucket=bucket, Key=key, VersionId=version, BypassGovernanceRetention=True
             ),
@@ -107,9 +119,11 @@ class Permissions(unittest.TestCase):
         roles = self.stack.roles()
         self.assertGreater(len(roles), len(self.functions()), "the roles of machines and schedules are among them")
         key_id = self.stack.outputs["KeyArn"]
+        prune = self.stack.role_arn("prune")
+        self.assertIn(prune, roles)
         for role in roles:
             caller = self.stack.assume(role)
-            for what, call in calls.items():
+            for what, call in (calls if role == prune else calls | pruning).items():
                 self.refuses(caller, "s3", f"{role} {what}", call)
             self.refuses(
                 caller, "kms", f"{role} ends the key",
@@ -121,6 +135,48 @@ class Permissions(unittest.TestCase):
             )  # fmt: skip
         self.assertEqual(self.s3.head_object(Bucket=bucket, Key=key)["VersionId"], version)
 
+    def test_prune_deletes_what_backups_are_made_of_and_can_take_no_version_out(self) -> None:
+        id = secrets.token_hex(16)
+        key = f"packs/{id[:2]}/{id}"
+        writer = self.stack.emulator.client("s3", self.stack.role("upload-part"))
+        version = writer.put_object(Bucket=self.vault, Key=key, Body=b"an orphan", IfNoneMatch="*")["VersionId"]
+        caller = self.stack.role("prune")
+        prune = self.stack.emulator.client("s3", caller)
+        retention = {"Mode": "GOVERNANCE", "RetainUntilDate": in_days(60)}
+        prune.put_object_retention(Bucket=self.vault, Key=key, VersionId=version, Retention=retention)
+        self.refuses(
+            caller, "s3", "prune shortens a lock",
+            lambda s3: s3.put_object_retention(
+                Bucket=self.vault, Key=key, VersionId=version, Retention=retention | {"RetainUntilDate": in_days(1)}
+            ),
+        )  # fmt: skip
+
+        mark = prune.delete_object(Bucket=self.vault, Key=key)
+        self.assertTrue(mark["DeleteMarker"])
+        with self.assertRaises(ClientError) as raised:
+            self.s3.head_object(Bucket=self.vault, Key=key)
+        self.assertEqual(raised.exception.response["Error"]["Code"], "404")
+        # Deleted, and there all the same until the bucket's lifecycle removes it.
+        kept = self.s3.get_object(Bucket=self.vault, Key=key, VersionId=version)
+        self.assertEqual(kept["Body"].read(), b"an orphan")
+        for what, removed in (("the version", version), ("its own mark", mark["VersionId"])):
+            self.refuses(
+                caller, "s3", f"prune removes {what}",
+                lambda s3, removed=removed: s3.delete_object(Bucket=self.vault, Key=key, VersionId=removed),
+            )  # fmt: skip
+        for kind in ("packs", "index", "manifests", "changes", "undos", "keys"):
+            self.refuses(caller, "s3", f"prune puts {kind}", self.put(f"{kind}/zz/permissions"))
+
+    def test_a_drill_reaches_tables_of_drills_alone(self) -> None:
+        caller = self.stack.role("drill")
+        self.refuses(caller, "dynamodb", "drill scans a source", lambda d: d.scan(TableName=self.products))
+        self.refuses(caller, "dynamodb", "drill removes a source", lambda d: d.delete_table(TableName=self.products))
+        self.refuses(caller, "dynamodb", "drill removes a target", lambda d: d.delete_table(TableName="restored-any"))
+        self.refuses(
+            caller, "s3", "drill writes a target bucket",
+            lambda s3: s3.put_object(Bucket=world.RESTORED, Key="drilled", Body=b"x"),
+        )  # fmt: skip
+
     def test_an_administrator_neither_deletes_nor_overwrites_nor_forges(self) -> None:
         """The bucket's policy denies what a role may that is granted everything."""
         caller = self.stack.assume(world.administrator(self.stack))
@@ -130,6 +186,9 @@ class Permissions(unittest.TestCase):
         calls: dict[str, Call] = {
             "deletes an object": lambda s3: s3.delete_object(**locked),
             "deletes a version": lambda s3: s3.delete_object(**locked, VersionId=self.version),
+            "locks for longer": lambda s3: s3.put_object_retention(
+                **locked, VersionId=self.version, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": in_days(400)}
+            ),
             "bypasses the lock": lambda s3: s3.delete_object(
                 **locked, VersionId=self.version, BypassGovernanceRetention=True
             ),
@@ -205,6 +264,10 @@ class Permissions(unittest.TestCase):
         with self.assertRaises(ClientError) as raised:
             everything.get_object(**given)
         self.assertEqual(raised.exception.response["Error"]["Code"], "AccessDenied")
+
+
+def in_days(days: int) -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(days=days)
 
 
 def _tell(name: str, value: str, request: Any, **_: Any) -> None:

@@ -84,7 +84,12 @@ class SecondRegion(unittest.TestCase):
                 self.assertIn(self.backup["id"], json.dumps(listed))
                 self.run_command(*holdfast, "verify", self.backup["id"])
                 self.run_command(*holdfast, "restore", self.backup["id"], "--to", "dynamodb:rescued")
+                # Without copying the vault first.
+                direct = [holdfast[0], "--home", str(Path(directory) / "direct"), "--json"]
+                place = f"s3://{self.replica}?region={SECOND}"
+                restore = ["restore", "latest:tested", "--from-copy", place, "--to", "dynamodb:rescued-directly"]
+                self.run_command(*direct, *restore)
             finally:
                 first.enable_key(KeyId=key)
-        rescued = self.stack.emulator.table("rescued", SECOND)
-        shop.same(self, shop.read_all(rescued), self.items)
+        for name in ("rescued", "rescued-directly"):
+            shop.same(self, shop.read_all(self.stack.emulator.table(name, SECOND)), self.items)

@@ -9,7 +9,7 @@ from typing import Any
 
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-from tests.template.stack import DR_REGION, EVERYTHING, ROOT, Stack, listed, read, stack, translated
+from tests.template.stack import DR_REGION, EVERYTHING, ROOT, TEMPLATE, Stack, listed, read, stack, translated
 
 DATA = {"AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::KMS::ReplicaKey", "AWS::S3::Bucket", "AWS::Backup::BackupVault"}
 
@@ -19,6 +19,9 @@ OTHERS = EVERYTHING | {
     "Architecture": "x86_64",
     "AwsBackup": "false",
     "BackupVaultLockDays": "0",
+    "DeletedVersionDays": "30",
+    "DrDeletions": "false",
+    "DrillSchedule": "rate(2 days)",
     "CapturedStream2": "arn:aws:dynamodb:eu-central-1:111122223333:table/a/stream/2",
     "CapturedStream3": "arn:aws:dynamodb:eu-central-1:111122223333:table/a/stream/3",
     "CapturedStream4": "arn:aws:dynamodb:eu-central-1:111122223333:table/a/stream/4",
@@ -29,7 +32,9 @@ OTHERS = EVERYTHING | {
     "ObjectLockDays": "365",
     "ObjectLockMode": "COMPLIANCE",
     "PitrDays": "7",
+    "PruneSchedule": "rate(2 days)",
     "StagingExpiryDays": "9",
+    "VaultKeyVersion": "2",
     "VerifyLevel": "quick",
     "VerifySchedule": "rate(1 day)",
 }
@@ -37,6 +42,7 @@ OTHERS = EVERYTHING | {
 DR_OTHERS = {
     "BackupVaultLockDays": "0",
     "ColdStorageDays": "90",
+    "DeletedVersionDays": "90",
     "MakeBackupVault": "false",
     "ObjectLockDays": "365",
     "ObjectLockMode": "COMPLIANCE",
@@ -60,8 +66,10 @@ class Tables(unittest.TestCase):
                 self.assertEqual("PAY_PER_REQUEST", table["BillingMode"])
 
     def test_the_job_table_forgets_by_an_attribute(self) -> None:
+        code = (ROOT / "shared/common/src/jobs/table.rs").read_text(encoding="utf-8")
+        (attribute,) = re.findall(r'EXPIRES_AT: &str = "(\w+)"', code)
         self.assertEqual(
-            {"AttributeName": "expires_at", "Enabled": True}, stack().properties("JobTable")["TimeToLiveSpecification"]
+            {"AttributeName": attribute, "Enabled": True}, stack().properties("JobTable")["TimeToLiveSpecification"]
         )
 
     def test_the_job_table_is_the_one_that_the_code_knows(self) -> None:
@@ -143,8 +151,17 @@ class Buckets(unittest.TestCase):
         (rule,) = staging["LifecycleConfiguration"]["Rules"]
         self.assertEqual("3", rule["ExpirationInDays"])
         self.assertNotIn("VersioningConfiguration", staging)
-        for rule in stack().properties("VaultBucket")["LifecycleConfiguration"]["Rules"]:
-            self.assertFalse([field for field in rule if "Expir" in field], rule)
+        self.assertEqual([], [rule for rule in self.rules() if "ExpirationInDays" in rule or "ExpirationDate" in rule])
+
+    def test_what_was_deleted_goes_by_the_lifecycle_alone_and_after_some_days(self) -> None:
+        (rule,) = [rule for rule in self.rules() if "NoncurrentVersionExpiration" in rule]
+        self.assertEqual({"NoncurrentDays": "7"}, rule["NoncurrentVersionExpiration"])
+        self.assertIs(rule["ExpiredObjectDeleteMarker"], True)
+        self.assertEqual(("Enabled", None), (rule["Status"], rule.get("Prefix")))
+
+    @staticmethod
+    def rules() -> list[dict[str, Any]]:
+        return stack().properties("VaultBucket")["LifecycleConfiguration"]["Rules"]
 
     def test_packs_move_to_a_class_that_answers_at_once(self) -> None:
         rules = stack().properties("VaultBucket")["LifecycleConfiguration"]["Rules"]
@@ -159,13 +176,27 @@ class Buckets(unittest.TestCase):
         replication = stack().properties("VaultBucket")["ReplicationConfiguration"]
         (rule,) = replication["Rules"]
         self.assertEqual("Enabled", rule["Status"])
-        self.assertEqual("Disabled", rule["DeleteMarkerReplication"]["Status"])
         self.assertEqual("Enabled", rule["SourceSelectionCriteria"]["SseKmsEncryptedObjects"]["Status"])
         self.assertEqual("arn:aws:s3:::replica", rule["Destination"]["Bucket"])
         self.assertEqual(
             "arn:aws:kms:eu-west-1:111122223333:key/replica-key",
             rule["Destination"]["EncryptionConfiguration"]["ReplicaKmsKeyID"],
         )
+
+
+    def test_the_replica_follows_deletions_unless_told_not_to_and_outlives_the_original(self) -> None:
+        for told, status in (("true", "Enabled"), ("false", "Disabled")):
+            with self.subTest(told):
+                given = Stack(translated(), EVERYTHING | {"DrDeletions": told})
+                (rule,) = given.properties("VaultBucket")["ReplicationConfiguration"]["Rules"]
+                self.assertEqual(status, rule["DeleteMarkerReplication"]["Status"])
+                self.assertEqual(told == "true", "s3:ReplicateDelete" in given.actions("ReplicationRole"))
+        days = [int(read(path)["Parameters"]["DeletedVersionDays"]["Default"]) for path in (TEMPLATE, DR_REGION)]
+        self.assertLess(days[0], days[1])
+        replica = Stack(read(DR_REGION)).properties("VaultBucketPolicy")["PolicyDocument"]["Statement"]
+        (never,) = [statement for statement in replica if statement["Sid"] == "NobodyDeletes"]
+        self.assertLessEqual({"s3:DeleteObject", "s3:DeleteObjectVersion"}, set(never["Action"]))
+        self.assertNotIn("Condition", never)
 
 
 class VaultPolicy(unittest.TestCase):
@@ -193,16 +224,16 @@ class VaultPolicy(unittest.TestCase):
         writers: dict[str, set[str]] = {}
         for statement in self.statements:
             told = statement.get("Condition", {}).get("StringNotLike", {}).get("aws:userid")
-            if told is None:
+            if told is None or statement["Action"] != "s3:PutObject":
                 continue
-            self.assertEqual("s3:PutObject", statement["Action"])
             roles = {re.fullmatch(r"<(\w+)\.RoleId>:\*", pattern)[1] for pattern in listed(told)}
             for resource in listed(statement["Resource"]):
                 writers[resource.removeprefix("<VaultBucket.Arn>/")] = roles
         self.assertEqual(self.WRITERS, writers)
 
     def test_nothing_else_is_written(self) -> None:
-        (rest,) = [statement for statement in self.statements if "NotResource" in statement]
+        (rest,) = [statement for statement in self.statements if statement["Sid"] == "NothingElse"]
+        self.assertEqual("s3:PutObject", rest["Action"])
         self.assertEqual({f"<VaultBucket.Arn>/{key}" for key in self.WRITERS}, set(rest["NotResource"]))
         self.assertNotIn("Condition", rest)
 
@@ -223,17 +254,49 @@ class VaultPolicy(unittest.TestCase):
                         may.setdefault(resource.removeprefix("<VaultBucket.Arn>/"), set()).add(role)
         self.assertEqual(self.WRITERS, may)
 
-    def test_nobody_deletes(self) -> None:
-        (never,) = [statement for statement in self.statements if statement["Sid"] == "NobodyDeletes"]
+    # What prune may delete, and lock for longer: what backups are made of. The vault's description and keys stay.
+    PRUNED = {"packs/*", "index/*", "manifests/*", "changes/*", "undos/*"}
+
+    def denied(self, sid: str) -> dict[str, Any]:
+        (found,) = [statement for statement in self.statements if statement["Sid"] == sid]
+        return found
+
+    def test_nobody_takes_a_version_out(self) -> None:
+        never = self.denied("NobodyDeletes")
         self.assertNotIn("Condition", never)
+        self.assertEqual(["<VaultBucket.Arn>", "<VaultBucket.Arn>/*"], never["Resource"])
         self.assertLessEqual(
-            {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"}, set(never["Action"])
+            {"s3:DeleteBucket", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"}, set(never["Action"])
         )
+
+    def test_prune_alone_deletes_and_only_what_backups_are_made_of(self) -> None:
+        pruned = {f"<VaultBucket.Arn>/{key}" for key in self.PRUNED}
+        others = self.denied("PruneDeletes")
+        self.assertEqual(("s3:DeleteObject", pruned), (others["Action"], set(others["Resource"])))
+        self.assertEqual({"StringNotLike": {"aws:userid": "<PruneRole.RoleId>:*"}}, others["Condition"])
+        rest = self.denied("NothingElseIsDeleted")
+        self.assertEqual(("s3:DeleteObject", pruned), (rest["Action"], set(rest["NotResource"])))
+        self.assertNotIn("Condition", rest)
+        self.assertEqual({"keys/*", "holdfast.json"}, set(self.WRITERS) - self.PRUNED)
+
+    def test_prune_alone_locks_for_longer(self) -> None:
+        others = self.denied("PruneExtendsLocks")
+        self.assertEqual({"s3:PutObjectRetention", "s3:PutObjectLegalHold"}, set(others["Action"]))
+        self.assertEqual("<VaultBucket.Arn>/*", others["Resource"])
+        self.assertEqual({"StringNotLike": {"aws:userid": "<PruneRole.RoleId>:*"}}, others["Condition"])
+
+    def test_no_role_is_granted_more(self) -> None:
+        changing = ("s3:Delete", "s3:Bypass", "s3:PutObjectRetention", "s3:PutObjectLegalHold", "s3:PutBucket", "s3:PutLifecycle")
+        granted: dict[str, dict[str, set[str]]] = {}
         for role in stack().of_type("AWS::IAM::Role"):
             for statement in stack().statements(role):
-                if any(action.startswith("s3:Delete") for action in listed(statement["Action"])):
+                for action in listed(statement["Action"]):
                     for resource in listed(statement["Resource"]):
-                        self.assertNotIn("VaultBucket", resource, role)
+                        if action.startswith(changing) and "VaultBucket" in resource:
+                            of = granted.setdefault(role, {}).setdefault(action, set())
+                            of.add(resource.removeprefix("<VaultBucket.Arn>/"))
+        own = {"s3:DeleteObject": self.PRUNED, "s3:PutObjectRetention": self.PRUNED}
+        self.assertEqual({"PruneRole": own}, granted)
 
     def test_nobody_overwrites(self) -> None:
         (never,) = [statement for statement in self.statements if statement["Sid"] == "NobodyOverwrites"]

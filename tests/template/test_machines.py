@@ -83,6 +83,17 @@ class Definitions(unittest.TestCase):
                     own = {error for error in retry["ErrorEquals"] if not SERVICE_ERRORS.match(error)}
                     self.assertLessEqual(own, passing, name)
 
+    def test_a_function_that_is_throttled_is_waited_for(self) -> None:
+        throttled = "Lambda.TooManyRequestsException"
+        for name, path in files().items():
+            for part in parts(json.loads(path.read_text(encoding="utf-8"))):
+                if part.get("Resource") == "arn:aws:states:::lambda:invoke":
+                    waits = [rule for rule in part.get("Retry", []) if throttled in rule["ErrorEquals"]]
+                    with self.subTest(name, function=part["Parameters"]["FunctionName"]):
+                        self.assertEqual(1, len(waits))
+                        self.assertGreaterEqual(waits[0]["MaxAttempts"], 6)
+                        self.assertIn("MaxDelaySeconds", waits[0])
+
     def test_every_wait_has_an_end_and_every_map_a_bound(self) -> None:
         for name, path in files().items():
             definition = json.loads(path.read_text(encoding="utf-8"))
@@ -184,12 +195,17 @@ class Roles(unittest.TestCase):
                         self.assertIn(f":holdfast-{name}", statement["Resource"])
 
     def test_lists_are_read_where_they_are_put(self) -> None:
-        code = (ROOT / "shared/workflow/src/staging.rs").read_text(encoding="utf-8")
-        for statement in stack().statements("BackupMachineRole"):
-            if listed(statement["Action"]) == ["s3:GetObject"]:
-                for resource in listed(statement["Resource"]):
-                    key = resource.removeprefix("<StagingBucket.Arn>/*/")
-                    self.assertIn(f'"{{job}}/{key}"', code)
+        code = "".join(
+            (ROOT / "shared/workflow/src" / file).read_text(encoding="utf-8") for file in ("staging.rs", "prune/shards.rs")
+        )
+        for role in stack().of_type("AWS::IAM::Role"):
+            if not role.endswith("MachineRole"):
+                continue
+            for statement in stack().statements(role):
+                if listed(statement["Action"]) == ["s3:GetObject"]:
+                    for resource in listed(statement["Resource"]):
+                        key = resource.removeprefix("<StagingBucket.Arn>/*/")
+                        self.assertRegex(code, rf'"\{{\w+\}}/{re.escape(key)}"', role)
 
 
 if __name__ == "__main__":

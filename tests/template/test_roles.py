@@ -31,12 +31,12 @@ SCANNED = (
 
 SERVICES = ("application-autoscaling", "backup", "cloudwatch", "dynamodb", "kms", "lambda", "s3", "sns", "sqs", "stepfunctions")
 
-STEPS = {"plan", "export-chunk", "upload-part", "commit", "verify", "fail", "restore", "undo", "capture"}
+STEPS = {"plan", "export-chunk", "upload-part", "commit", "verify", "fail", "restore", "undo", "capture", "prune", "drill"}
 VAULT = STEPS | {"setup"}
 # Who has a job, or a part of one, in hand.
 WORKERS = {"export-chunk", "upload-part", "restore"}
 # Who ends a job, and forgets its work.
-ENDERS = {"commit", "fail", "restore", "undo"}
+ENDERS = {"commit", "fail", "restore", "undo", "drill"}
 COMPARERS = {"native-restore", "restore-test", "validate-restore"}
 
 JOBS = "shared/common/src/jobs"
@@ -54,32 +54,46 @@ CALLS: dict[tuple[str, str], tuple[set[str], set[str]]] = {
     (f"{JOBS}/job_rows.rs", "put_item"): ({"dynamodb:PutItem"}, STEPS - {"export-chunk", "upload-part"} | {"api"}),
     (f"{JOBS}/job_rows.rs", "query"): (
         {"dynamodb:Query"},
-        {"plan", "restore", "undo", "capture", "dispatch", "restore-test", "api"},
+        {"plan", "commit", "verify", "restore", "undo", "capture", "prune", "drill", "dispatch", "restore-test", "api"},
     ),
     (f"{JOBS}/resource_rows.rs", "get_item"): (
         {"dynamodb:GetItem"},
-        {"plan", "restore", "undo", "fail", "restore-test", "api"},
+        {"plan", "verify", "restore", "undo", "fail", "capture", "prune", "drill", "restore-test", "api"},
     ),
-    (f"{JOBS}/resource_rows.rs", "query"): ({"dynamodb:Query"}, {"capture", "dispatch", "api"}),
-    (f"{JOBS}/capture_rows.rs", "get_item"): ({"dynamodb:GetItem"}, {"capture", "restore", "undo"}),
+    (f"{JOBS}/resource_rows.rs", "query"): ({"dynamodb:Query"}, {"capture", "prune", "dispatch", "api"}),
+    (f"{JOBS}/capture_rows.rs", "get_item"): ({"dynamodb:GetItem"}, {"capture", "restore", "undo", "prune"}),
+    (f"{JOBS}/capture_rows.rs", "query"): ({"dynamodb:Query"}, {"prune"}),
     (f"{JOBS}/capture_rows.rs", "put_item"): ({"dynamodb:PutItem"}, {"capture"}),
     (f"{JOBS}/task_rows.rs", "get_item"): ({"dynamodb:GetItem"}, WORKERS | {"commit"}),
     (f"{JOBS}/task_rows.rs", "query"): ({"dynamodb:Query"}, ENDERS | {"plan", "export-chunk", "api"}),
     (f"{JOBS}/write.rs", "update_item"): ({"dynamodb:UpdateItem"}, WORKERS | ENDERS),
     (f"{JOBS}/schedule_rows.rs", "query"): ({"dynamodb:Query"}, {"dispatch"}),
     (f"{JOBS}/schedule_rows.rs", "put_item"): ({"dynamodb:PutItem"}, {"dispatch"}),
+    (f"{JOBS}/damaged_rows.rs", "get_item"): ({"dynamodb:GetItem"}, {"verify"}),
+    (f"{JOBS}/damaged_rows.rs", "query"): ({"dynamodb:Query"}, {"verify", "api"}),
+    (f"{JOBS}/damaged_rows.rs", "put_item"): ({"dynamodb:PutItem"}, {"verify"}),
+    (f"{JOBS}/damaged_rows.rs", "delete_item"): ({"dynamodb:DeleteItem"}, {"verify"}),
+    (f"{JOBS}/sample_rows.rs", "get_item"): ({"dynamodb:GetItem"}, {"verify"}),
+    (f"{JOBS}/sample_rows.rs", "put_item"): ({"dynamodb:PutItem"}, {"verify"}),
+    (f"{JOBS}/condemned_rows.rs", "query"): ({"dynamodb:Query"}, {"prune", "commit"}),
+    (f"{JOBS}/condemned_rows.rs", "put_item"): ({"dynamodb:PutItem"}, {"prune"}),
+    (f"{JOBS}/prune_rows.rs", "get_item"): ({"dynamodb:GetItem"}, {"prune"}),
+    (f"{JOBS}/prune_rows.rs", "put_item"): ({"dynamodb:PutItem"}, {"prune"}),
+    (f"{JOBS}/prune_rows.rs", "query"): ({"dynamodb:Query"}, {"prune", "api"}),
     # Tasks are put, and steps are admitted by an update and puts.
     (f"{JOBS}/write.rs", "transact_write_items"): (
         {"dynamodb:PutItem", "dynamodb:UpdateItem"},
         {"upload-part", "restore"},
     ),
-    (f"{JOBS}/write.rs", "batch_write_item"): ({"dynamodb:BatchWriteItem"}, ENDERS | {"upload-part"}),
+    (f"{JOBS}/write.rs", "batch_write_item"): ({"dynamodb:BatchWriteItem"}, ENDERS | {"upload-part", "prune"}),
     # The vault and staging.
     (f"{S3}/s3.rs", "head_object"): ({"s3:GetObject"}, VAULT),
     (f"{S3}/s3.rs", "get_object"): ({"s3:GetObject"}, VAULT),
     (f"{S3}/s3.rs", "list_objects_v2"): ({"s3:ListBucket"}, VAULT),
-    (f"{S3}/s3.rs", "put_object"): ({"s3:PutObject"}, VAULT - {"verify"}),
-    (f"{S3}/s3.rs", "delete_object"): ({"s3:DeleteObject"}, WORKERS | ENDERS),
+    (f"{S3}/s3.rs", "put_object"): ({"s3:PutObject"}, VAULT - {"verify", "drill"}),
+    (f"{S3}/s3.rs", "delete_object"): ({"s3:DeleteObject"}, WORKERS | ENDERS | {"prune"}),
+    (f"{S3}/s3/lock.rs", "get_object_retention"): ({"s3:GetObjectRetention"}, {"prune"}),
+    (f"{S3}/s3/lock.rs", "put_object_retention"): ({"s3:PutObjectRetention"}, {"prune"}),
     (f"{S3}/s3/copy.rs", "create_multipart_upload"): ({"s3:PutObject"}, {"upload-part"}),
     (f"{S3}/s3/copy.rs", "upload_part_copy"): ({"s3:PutObject", "s3:GetObject"}, {"upload-part"}),
     (f"{S3}/s3/copy.rs", "upload_part"): ({"s3:PutObject"}, {"upload-part"}),
@@ -92,10 +106,10 @@ CALLS: dict[tuple[str, str], tuple[set[str], set[str]]] = {
     (f"{LAMBDA}/executions.rs", "start_execution"): ({"states:StartExecution"}, {"dispatch", "restore-test", "api"}),
     (f"{LAMBDA}/executions.rs", "describe_execution"): ({"states:DescribeExecution"}, {"dispatch"}),
     # Tables as sources.
-    (f"{DYNAMODB}/source.rs", "scan"): ({"dynamodb:Scan"}, {"export-chunk"}),
+    (f"{DYNAMODB}/source.rs", "scan"): ({"dynamodb:Scan"}, {"export-chunk", "drill"}),
     (f"{DYNAMODB}/describe.rs", "describe_table"): (
         {"dynamodb:DescribeTable"},
-        {"plan", "capture", "restore", "fail"},
+        {"plan", "capture", "restore", "fail", "drill"},
     ),
     (f"{DYNAMODB}/describe.rs", "describe_time_to_live"): (
         {"dynamodb:DescribeTimeToLive"},
@@ -107,7 +121,7 @@ CALLS: dict[tuple[str, str], tuple[set[str], set[str]]] = {
     ),
     (f"{DYNAMODB}/describe.rs", "list_tags_of_resource"): (
         {"dynamodb:ListTagsOfResource"},
-        {"plan", "capture", "restore", "fail"} | COMPARERS,
+        {"plan", "capture", "restore", "fail", "drill"} | COMPARERS,
     ),
     # Tables as targets.
     (f"{DYNAMODB}/target.rs", "scan"): ({"dynamodb:Scan"}, {"restore"}),
@@ -119,17 +133,17 @@ CALLS: dict[tuple[str, str], tuple[set[str], set[str]]] = {
     (f"{DYNAMODB}/table.rs", "untag_resource"): ({"dynamodb:UntagResource"}, {"restore", "fail"}),
     (f"{DYNAMODB}/table.rs", "update_time_to_live"): ({"dynamodb:UpdateTimeToLive"}, {"restore"}),
     (f"{DYNAMODB}/table.rs", "update_continuous_backups"): ({"dynamodb:UpdateContinuousBackups"}, {"restore"}),
-    (f"{DYNAMODB}/table.rs", "update_table"): ({"dynamodb:UpdateTable"}, {"restore", "fail"}),
-    (f"{DYNAMODB}/table.rs", "delete_table"): ({"dynamodb:DeleteTable"}, {"fail"}),
+    (f"{DYNAMODB}/table.rs", "update_table"): ({"dynamodb:UpdateTable"}, {"restore", "fail", "drill"}),
+    (f"{DYNAMODB}/table.rs", "delete_table"): ({"dynamodb:DeleteTable"}, {"fail", "drill"}),
     # Tables in place.
     (f"{DYNAMODB}/swap.rs", "put_item"): ({"dynamodb:PutItem"}, {"undo"}),
     (f"{DYNAMODB}/swap.rs", "update_item"): ({"dynamodb:UpdateItem"}, {"undo"}),
     (f"{DYNAMODB}/swap.rs", "delete_item"): ({"dynamodb:DeleteItem"}, {"undo"}),
     # Buckets as sources.
-    (f"{BUCKETS}/source.rs", "list_objects_v2"): ({"s3:ListBucket"}, {"plan", "export-chunk"}),
-    (f"{BUCKETS}/read.rs", "get_object"): ({"s3:GetObject"}, {"export-chunk"}),
-    (f"{BUCKETS}/read.rs", "head_object"): ({"s3:GetObject"}, {"plan", "export-chunk"}),
-    (f"{BUCKETS}/read.rs", "get_object_tagging"): ({"s3:GetObjectTagging"}, {"plan", "export-chunk"}),
+    (f"{BUCKETS}/source.rs", "list_objects_v2"): ({"s3:ListBucket"}, {"plan", "export-chunk", "drill"}),
+    (f"{BUCKETS}/read.rs", "get_object"): ({"s3:GetObject"}, {"export-chunk", "drill"}),
+    (f"{BUCKETS}/read.rs", "head_object"): ({"s3:GetObject"}, {"plan", "export-chunk", "drill"}),
+    (f"{BUCKETS}/read.rs", "get_object_tagging"): ({"s3:GetObjectTagging"}, {"plan", "export-chunk", "drill"}),
     # Buckets as targets.
     (f"{BUCKETS}/target.rs", "head_bucket"): ({"s3:ListBucket"}, {"restore"}),
     (f"{BUCKETS}/target.rs", "list_objects_v2"): ({"s3:ListBucket"}, {"restore"}),
@@ -142,6 +156,9 @@ CALLS: dict[tuple[str, str], tuple[set[str], set[str]]] = {
     (f"{BUCKETS}/upload.rs", "upload_part"): ({"s3:PutObject"}, {"restore"}),
     (f"{BUCKETS}/upload.rs", "complete_multipart_upload"): ({"s3:PutObject"}, {"restore"}),
     (f"{BUCKETS}/upload.rs", "abort_multipart_upload"): ({"s3:AbortMultipartUpload"}, {"restore"}),
+    # Targets of drills.
+    (f"{BUCKETS}/throw_away.rs", "list_objects_v2"): ({"s3:ListBucket"}, {"drill", "fail"}),
+    (f"{BUCKETS}/throw_away.rs", "delete_objects"): ({"s3:DeleteObject"}, {"drill", "fail"}),
     # Recovery points.
     (f"{RECOVERY}/table.rs", "describe_table"): ({"dynamodb:DescribeTable"}, COMPARERS),
     (f"{RECOVERY}/table.rs", "delete_table"): ({"dynamodb:DeleteTable"}, {"restore-test"}),
@@ -216,7 +233,8 @@ CALLS: dict[tuple[str, str], tuple[set[str], set[str]]] = {
 
 # Calls that no function makes: the command line and the embedded cloud do, with rights of their own.
 NOT_ON_AWS = {
-    (f"{JOBS}/capture_rows.rs", "query"): "listing captures",
+    (f"{JOBS}/expired_rows.rs", "query"): "removing what the service's own TTL removes",
+    (f"{JOBS}/expired_rows.rs", "delete_item"): "the same",
     (f"{JOBS}/job_rows.rs", "delete_item"): "withdrawing what was only looked at",
     (f"{JOBS}/resource_rows.rs", "update_item"): "applying resources",
     (f"{JOBS}/table.rs", "create_table"): "the embedded cloud's table",
@@ -226,14 +244,14 @@ NOT_ON_AWS = {
 BEHALF = {
     "logs": ({"logs:CreateLogStream", "logs:PutLogEvents"}, lambda name: True),
     "traces": ({"xray:PutTelemetryRecords", "xray:PutTraceSegments"}, lambda name: True),
-    "objects that S3 encrypts": ({"kms:GenerateDataKey"}, lambda name: name in VAULT - {"verify"}),
+    "objects that S3 encrypts": ({"kms:GenerateDataKey"}, lambda name: name in VAULT - {"verify", "drill"}),
     "tables and buckets that others encrypt, as sources": (
         {"kms:Decrypt"},
         lambda name: name in {"plan", "export-chunk", "capture"} | COMPARERS,
     ),
     "tables and buckets that others encrypt, as targets": (
         {"kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"},
-        lambda name: name in {"restore", "undo", "fail", "native-restore"},
+        lambda name: name in {"restore", "undo", "fail", "drill", "native-restore"},
     ),
     "events that are given up": (
         {"sqs:SendMessage"},
@@ -342,17 +360,37 @@ class Grants(unittest.TestCase):
                     with self.subTest(name, resource=resource):
                         if ":dynamodb:" in resource and not resource.endswith("/backup/*"):
                             tagged = "aws:ResourceTag" in str(statement.get("Condition"))
-                            own = re.search(r":table/(holdfast-test|awsbackup-restore-test)-\*$", resource)
+                            own = re.search(r":table/(holdfast-test|holdfast-drill|awsbackup-restore-test)-\*$", resource)
                             self.assertTrue(tagged or own)
                         self.assertNotIn(":s3:::", resource)
 
-    def test_tables_that_restores_made_are_all_that_fail_removes(self) -> None:
-        (removal,) = [
+    def test_tables_that_restores_and_drills_made_are_all_that_fail_removes(self) -> None:
+        restored, drilled = [
             statement for statement in stack().statements("FailRole") if "dynamodb:DeleteTable" in statement["Action"]
         ]
         code = (ROOT / DYNAMODB / "describe.rs").read_text(encoding="utf-8")
         (tag,) = re.findall(r'MADE_BY: &str = "([^"]+)"', code)
-        self.assertEqual({"Null": {f"aws:ResourceTag/{tag}": "false"}}, removal["Condition"])
+        self.assertEqual({"Null": {f"aws:ResourceTag/{tag}": "false"}}, restored["Condition"])
+        self.assertTrue(drilled["Resource"].endswith(f":table/{self.drills()[0]}*"))
+
+    def test_targets_of_drills_are_called_as_the_code_calls_them(self) -> None:
+        table, folder = self.drills()
+        for role in ("DrillRole", "RestoreRole", "FailRole"):
+            self.assertIn(f":table/{table}*", str(stack().statements(role)), role)
+        for role in ("DrillRole", "RestoreRole"):
+            self.assertIn(f"<StagingBucket.Arn>/{folder}*", str(stack().statements(role)), role)
+
+    @staticmethod
+    def drills() -> tuple[str, str]:
+        code = (ROOT / "shared/connectors/src/throw_away.rs").read_text(encoding="utf-8")
+        found = dict(re.findall(r'(TABLE_PREFIX|BUCKET_FOLDER): &str = "([^"]+)"', code))
+        return found["TABLE_PREFIX"], found["BUCKET_FOLDER"]
+
+    def test_a_drill_removes_its_own_tables_alone(self) -> None:
+        for statement in stack().statements("DrillRole"):
+            for resource in listed(statement["Resource"]):
+                if ":table/" in resource:
+                    self.assertTrue(resource.endswith(f":table/{self.drills()[0]}*"), resource)
 
     def test_tables_of_tests_are_called_as_the_code_calls_them(self) -> None:
         code = (ROOT / "shared/recovery/src/test.rs").read_text(encoding="utf-8")

@@ -125,13 +125,26 @@ BREAKS: dict[str, dict[str, list[Callable[[Template], None]]]] = {
             drop("VaultBucket", P, "VersioningConfiguration"),
             put("VaultBucket", P, "ObjectLockEnabled", value=False),
         ],
-        "kept_buckets_expire_nothing": [
+        "kept_buckets_expire_nothing_that_is_current": [
             put("VaultBucket", P, "LifecycleConfiguration", "Rules", 0, "ExpirationInDays", value=400),
+            put("VaultBucket", P, "LifecycleConfiguration", "Rules", 2, "Fn::If", 1, "ExpirationInDays", value=400),
+            put("VaultBucket", P, "LifecycleConfiguration", "Rules", 0, "ExpirationDate", value="2030-01-01T00:00:00Z"),
+            put("VaultBucket", P, "LifecycleConfiguration", "Rules", 0, "NoncurrentVersionExpirationInDays", value=1),
+            put("VaultBucket", P, "LifecycleConfiguration", "Rules", 1, "NoncurrentVersionExpiration", value={"NoncurrentDays": 1}),
         ],
         "staging_expires": [drop("StagingBucket", P, "LifecycleConfiguration")],
         "vaults_deny_deletion": [
             put("VaultBucketPolicy", P, "PolicyDocument", "Statement", 1, "Action", value=["s3:DeleteObject"]),
             put("VaultBucketPolicy", P, "PolicyDocument", "Statement", 1, "Condition", value={"Bool": {"a": "b"}}),
+            # Prune deletes everything.
+            drop("VaultBucketPolicy", P, "PolicyDocument", "Statement", 3),
+            # Everybody deletes but prune.
+            drop("VaultBucketPolicy", P, "PolicyDocument", "Statement", 2, "Condition", "StringNotLike"),
+            put("VaultBucketPolicy", P, "PolicyDocument", "Statement", 2, "Condition", value={"Bool": {"a": "b"}}),
+            put(
+                "VaultBucketPolicy", P, "PolicyDocument", "Statement", 2, "Condition", "StringNotLike", "aws:userid",
+                value="*",
+            ),  # fmt: skip
         ],
         "no_policy_of_a_bucket_allows": [
             put("VaultBucketPolicy", P, "PolicyDocument", "Statement", 1, "Effect", value="Allow"),

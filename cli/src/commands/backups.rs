@@ -1,6 +1,6 @@
 //! `holdfast backups`
 
-use super::jobs::{BackupReport, took, verified};
+use super::jobs::{BackupReport, Fate, took, verified};
 use crate::exit::{Exit, after_help};
 use crate::options::Global;
 use crate::output::Side::{Left, Right};
@@ -17,6 +17,7 @@ use std::fmt::{self, Write as _};
     "holdfast backups",
     "holdfast backups orders --limit 1",
     "holdfast backups --limit 1000 --json",
+    "holdfast backups --all                           those that were deleted too",
 ))]
 pub(crate) struct Args {
     /// Only those of this resource
@@ -25,6 +26,9 @@ pub(crate) struct Args {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+    /// Also those that were deleted, of which nothing but the record is left
+    #[arg(long)]
+    all: bool,
 }
 
 struct Backups {
@@ -38,6 +42,8 @@ struct Line<'a> {
     backup: BackupReport<'a>,
     verified: Option<&'a Verified>,
     error: Option<&'a JobError>,
+    #[serde(flatten)]
+    fate: Fate,
 }
 
 /// Carries the command out.
@@ -48,7 +54,7 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
         place.jobs().jobs(JobKind::Backup, args.resource.as_deref()).page_size(args.limit.min(1_000));
     let mut jobs: Vec<Job> = Vec::new();
     while let Some(page) = pages.next().await? {
-        jobs.extend(page);
+        jobs.extend(page.into_iter().filter(|job| args.all || !is_gone(job)));
         if jobs.len() >= limit {
             jobs.truncate(limit);
             break;
@@ -61,6 +67,11 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     Outcome::new(&Backups { jobs, now: place.now() }, global.json, Exit::Done)
 }
 
+/// Whether a backup was deleted.
+fn is_gone(job: &Job) -> bool {
+    job.deletion.as_ref().is_some_and(|deletion| deletion.deleted_at.is_some())
+}
+
 impl Serialize for Backups {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -71,6 +82,7 @@ impl Serialize for Backups {
             backup: BackupReport::new(job),
             verified: job.verified.as_ref(),
             error: job.error.as_ref(),
+            fate: Fate::of(job),
         };
         Answer { backups: self.jobs.iter().map(line).collect() }.serialize(to)
     }
@@ -93,6 +105,7 @@ impl Report for Backups {
             ("BYTES", Right),
             ("STORED", Right),
             ("VERIFIED", Left),
+            ("STAYS", Left),
         ]);
         for job in &self.jobs {
             table.row([
@@ -107,6 +120,7 @@ impl Report for Backups {
                 size(job.totals.bytes),
                 size(job.totals.stored_bytes),
                 verified(job.verified.as_ref()),
+                Fate::of(job).word(),
             ]);
         }
         write!(out, "{table}")

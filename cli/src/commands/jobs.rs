@@ -2,9 +2,12 @@
 
 use crate::output::{exact, time};
 use crate::place::Place;
-use holdfast_common::jobs::{BackupType, Job, JobError, JobKind, Status, StreamSummary, Verified};
+use holdfast_common::jobs::{
+    BackupType, Deletion, Hold, Job, JobError, JobKind, Status, StreamSummary, Verified,
+};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::Warning;
+use holdfast_workflow::retention::NEVER;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::{self, Write as _};
@@ -45,6 +48,60 @@ impl<'a> BackupReport<'a> {
             warnings: &job.warnings,
             started_at: job.started_at.map(exact),
             completed_at: job.completed_at.map(exact),
+        }
+    }
+}
+
+/// What says how long one backup stays, as commands tell it to programs.
+#[derive(Debug, Serialize)]
+pub(super) struct Fate {
+    hold: Option<Hold>,
+    deletion: Option<Deletion>,
+    expires_at: Option<String>,
+    #[serde(skip)]
+    never: bool,
+}
+
+impl Fate {
+    pub(super) fn of(job: &Job) -> Self {
+        Self {
+            hold: job.hold.clone(),
+            deletion: job.deletion.clone(),
+            expires_at: job.expires_at.map(exact),
+            never: job.expires_at.is_some_and(|at| at >= NEVER),
+        }
+    }
+
+    /// In a word or two: `held`, `goes 2026-11-22T03:00:00Z`, `deleted`.
+    pub(super) fn word(&self) -> String {
+        match (&self.hold, &self.deletion, &self.expires_at) {
+            (_, Some(Deletion { deleted_at: Some(_), .. }), _) => "deleted".to_owned(),
+            (_, Some(deletion), _) => format!("goes {}", time(Some(deletion.due_at))),
+            (Some(_), None, _) => "held".to_owned(),
+            (None, None, Some(_)) if self.never => "never expires".to_owned(),
+            (None, None, Some(at)) => format!("until {}", at.get(..10).unwrap_or(at)),
+            (None, None, None) => "-".to_owned(),
+        }
+    }
+
+    /// Line by line, for people.
+    pub(super) fn write(&self, out: &mut String) -> fmt::Result {
+        if let Some(hold) = &self.hold {
+            writeln!(out, "  held      since {}: {}", time(Some(hold.at)), hold.reason)?;
+        }
+        match &self.deletion {
+            Some(Deletion { deleted_at: Some(at), reason, .. }) => {
+                writeln!(out, "  deleted   {}: {reason}", time(Some(*at)))?;
+            }
+            Some(Deletion { due_at, reason, .. }) => {
+                writeln!(out, "  goes      {}: {reason}", time(Some(*due_at)))?;
+            }
+            None => {}
+        }
+        match &self.expires_at {
+            Some(_) if self.never => writeln!(out, "  expires   never"),
+            Some(at) => writeln!(out, "  expires   {at}"),
+            None => Ok(()),
         }
     }
 }

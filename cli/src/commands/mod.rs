@@ -5,13 +5,23 @@ pub(crate) mod backup;
 pub(crate) mod backups;
 pub(crate) mod cancel;
 pub(crate) mod capture;
+pub(crate) mod copy;
+pub(crate) mod delete;
 mod delta;
 pub(crate) mod diff;
+pub(crate) mod drill;
+pub(crate) mod expire;
+pub(crate) mod hold;
 mod jobs;
+pub(crate) mod key;
+pub(crate) mod prune;
 pub(crate) mod rebuild;
+pub(crate) mod repair;
 pub(crate) mod resources;
 pub(crate) mod restore;
+pub(crate) mod retention;
 pub(crate) mod show;
+pub(crate) mod status;
 pub(crate) mod undo;
 pub(crate) mod verify;
 mod window;
@@ -37,8 +47,20 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome> {
         Command::Verify(args) => verify::run(global, args).await,
         Command::Restore(args) => restore::run(global, args).await,
         Command::Diff(args) => Box::pin(diff::run(global, args)).await,
+        Command::Drill(args) => Box::pin(drill::run(global, args)).await,
+        Command::Status(args) => status::run(global, args).await,
         Command::Undo(args) => Box::pin(undo::run(global, args)).await,
+        Command::Prune(args) => prune::run(global, args).await,
+        Command::Retention(args) => retention::run(global, args).await,
+        Command::Hold(args) => hold::run(global, args).await,
+        Command::Release(args) => hold::release(global, args).await,
+        Command::Delete(args) => delete::run(global, args).await,
+        Command::Undelete(args) => delete::undelete(global, args).await,
+        Command::Expire(args) => expire::run(global, args).await,
         Command::Rebuild(_) => rebuild::run(global).await,
+        Command::Copy(args) => Box::pin(copy::run(global, args)).await,
+        Command::Key(args) => Box::pin(key::run(global, args)).await,
+        Command::Repair(args) => Box::pin(repair::run(global, args)).await,
         Command::Demo(args) => {
             let report = Box::pin(demo::run(args)).await?;
             let exit = Exit::differences(!report.equal());

@@ -1,6 +1,7 @@
 //! `holdfast restore`
 
 use super::jobs::{backup_id, took, write_warnings};
+use crate::copies::{CopyPlace, backup_in_copy};
 use crate::exit::{Exit, after_help};
 use crate::options::Global;
 use crate::output::{Outcome, Report, amount, counted, duration};
@@ -28,6 +29,7 @@ use std::fmt::{self, Write as _};
     "holdfast restore latest:orders --to jsonl:out --key 10042",
     "holdfast restore orders --at 2026-11-21T14:01:00Z --to dynamodb:orders-before",
     "holdfast restore 01K8Z6T3W4Q5R6S7T8V9W0X1Y2 --to s3://shop-restored/img/ --dry-run",
+    "holdfast restore latest:orders --from-copy s3://shop-vault-copy/vault --to jsonl:out",
 ))]
 pub(crate) struct Args {
     /// The backup's id, or latest:RESOURCE; with --at the resource's name
@@ -36,6 +38,9 @@ pub(crate) struct Args {
     /// As the resource was at this time: the newest backup at or before it, and the changes captured since
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
+    /// Out of the copy of the vault at this place, which `holdfast copy` made, with the keys of the home
+    #[arg(long, value_name = "PLACE", conflicts_with = "at")]
+    from_copy: Option<CopyPlace>,
     /// Where to: a directory, a table or a bucket
     #[arg(
         long,
@@ -90,10 +95,14 @@ impl From<Conflict> for OnConflict {
 /// Carries the command out.
 pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let target = target(args)?;
-    let place = global.open().await?;
+    let place = match &args.from_copy {
+        None => global.open().await?,
+        Some(copy) => global.open_copy(copy).await?,
+    };
     let selection =
         Selection { streams: args.streams.clone(), keys: args.keys.clone(), paths: args.paths.clone() };
     let (backup, resource, at) = match &args.at {
+        None if args.from_copy.is_some() => (backup_in_copy(place.home()?, &args.id).await?, None, None),
         None => (backup_id(&place, &args.id).await?, None, None),
         Some(text) => {
             let resource = args.id.strip_prefix("latest:").unwrap_or(&args.id);

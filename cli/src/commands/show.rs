@@ -1,7 +1,8 @@
 //! `holdfast show`
 
 use super::delta;
-use super::jobs::{backup_id, took, verification, write_error, write_warnings};
+use super::drill::write_report;
+use super::jobs::{Fate, backup_id, took, verification, write_error, write_warnings};
 use super::undo::Undone;
 use crate::exit::{Exit, after_help};
 use crate::options::Global;
@@ -12,6 +13,7 @@ use holdfast_common::jobs::{
 use holdfast_connectors::SourceSpec;
 use holdfast_vault::error::Result;
 use holdfast_vault::model::Warning;
+use holdfast_workflow::drill::{DrillDetail, DrillReport};
 use holdfast_workflow::events::Selection;
 use holdfast_workflow::plan::{BackupDetail, detail};
 use holdfast_workflow::restore;
@@ -19,7 +21,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::{self, Write as _};
 
-/// Shows everything about a backup, a restore or an undo
+/// Shows everything about a backup, a restore, an undo or a drill
 #[derive(Debug, clap::Args)]
 #[command(after_help = after_help!(
     "holdfast show 01K8Z6T3W4Q5R6S7T8V9W0X1Y2",
@@ -27,7 +29,7 @@ use std::fmt::{self, Write as _};
     "holdfast show latest:orders --delta",
 ))]
 pub(crate) struct Args {
-    /// The id of the backup, restore or undo, or latest:RESOURCE
+    /// The id of the backup, restore, undo or drill, or latest:RESOURCE
     #[arg(value_name = "ID")]
     id: String,
     /// What the backup changed, as one JSON object: against the backup it was built on, or the one before it
@@ -55,6 +57,8 @@ struct Shown {
     verified: Option<Verified>,
     warnings: Vec<Warning>,
     error: Option<JobError>,
+    #[serde(flatten)]
+    fate: Fate,
     tasks: Vec<TaskLine>,
     #[serde(skip)]
     took: Option<jiff::SignedDuration>,
@@ -66,6 +70,7 @@ enum What {
     Backup { source: SourceSpec },
     Restore { backup: String, target: String, selection: Selection, conflicts: u64 },
     Undo { undo: Box<Undone> },
+    Drill { drill: Box<DrillReport> },
 }
 
 #[derive(Debug, Serialize)]
@@ -93,7 +98,7 @@ pub(crate) async fn run(global: &Global, args: &Args) -> Result<Outcome> {
     let job = place.jobs().job(&id).await?;
     let undone = match job.kind {
         JobKind::Undo => Some(Undone::new(&place, job.clone()).await?),
-        JobKind::Backup | JobKind::Restore => None,
+        JobKind::Backup | JobKind::Restore | JobKind::Drill => None,
     };
     let tasks = place.jobs().tasks(&id).all().await?;
     Outcome::new(&Shown::new(job, undone, tasks, place.now())?, global.json, Exit::Done)
@@ -104,6 +109,11 @@ impl Shown {
         let what = match (job.kind, undone) {
             (_, Some(undone)) => What::Undo { undo: Box::new(undone) },
             (JobKind::Backup, _) => What::Backup { source: detail::<BackupDetail>(&job)?.resource.source },
+            (JobKind::Drill, None) => {
+                let completed = job.status == Status::Completed;
+                let report = DrillReport::of(detail::<DrillDetail>(&job)?, completed);
+                What::Drill { drill: Box::new(report) }
+            }
             (JobKind::Restore | JobKind::Undo, None) => {
                 let (backup, target, selection, written) = restore::asked(&job)?;
                 What::Restore { backup, target: target.to_string(), selection, conflicts: written.conflicts }
@@ -111,6 +121,7 @@ impl Shown {
         };
         Ok(Self {
             took: took(&job, now),
+            fate: Fate::of(&job),
             created_at: exact(job.created_at),
             started_at: job.started_at.map(exact),
             completed_at: job.completed_at.map(exact),
@@ -134,6 +145,7 @@ impl Shown {
         match &self.what {
             What::Backup { source } => writeln!(out, "  source    {}", source_text(source)),
             What::Undo { undo } => undo.write(out),
+            What::Drill { drill } => write_report(out, drill),
             What::Restore { backup, target, selection, conflicts } => {
                 writeln!(out, "  backup    {backup}")?;
                 writeln!(out, "  target    {target}")?;
@@ -219,6 +231,7 @@ impl Report for Shown {
         if let Some(verified) = &self.verified {
             writeln!(out, "  verified  {}", verification(verified))?;
         }
+        self.fate.write(out)?;
         self.write_tasks(out)?;
         write_warnings(out, &self.warnings)?;
         self.error.as_ref().map_or(Ok(()), |error| write_error(out, error))

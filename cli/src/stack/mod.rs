@@ -13,10 +13,12 @@ pub(crate) use connect::Access;
 
 use aws_config::SdkConfig;
 use holdfast_common::clock::{Clock, Ids, RandomIds};
-use holdfast_common::jobs::{BackupType, Job, JobStore};
+use holdfast_common::jobs::{BackupType, Job, JobStore, PruneRow};
+use holdfast_connectors::Ground;
 use holdfast_vault::error::{Error, Result};
 use holdfast_vault::model::Warning;
 use holdfast_workflow::config::Resource;
+use holdfast_workflow::drill::{self, DrillRequest};
 use holdfast_workflow::events::{BackupInput, Checked, RestoreRequest, VerifyAnswer, WouldRestore};
 use holdfast_workflow::undo::{self, UndoRequest};
 use holdfast_workflow::{handler, restore};
@@ -94,6 +96,22 @@ impl Stack {
         self.take_up(Machine::Undo, id, "undo").await
     }
 
+    /// Drills, and returns the job as it ended.
+    ///
+    /// # Errors
+    /// Why the drill did not complete.
+    pub(crate) async fn run_drill(&self, id: &str, request: &DrillRequest) -> Result<Job> {
+        // What is wrong with the request is told before a job is made of it.
+        drill::would(&self.jobs, id, request, &self.ground()).await?;
+        drill::request(&self.jobs, self.now(), id, request, None).await?;
+        self.take_up(Machine::Drill, id, "drill").await
+    }
+
+    /// Where the stack has room for throw-away targets.
+    pub(crate) fn ground(&self) -> Ground {
+        Ground::Bucket(self.outputs.staging.clone())
+    }
+
     /// Runs a job that job state holds.
     async fn take_up(&self, machine: Machine, id: &str, name: &str) -> Result<Job> {
         let run = self.run(machine, id, &json!({ name: id })).await;
@@ -131,6 +149,17 @@ impl Stack {
     async fn ask(&self, id: &str, request: &RestoreRequest) -> Result<Job> {
         sources::admit_target(&self.outputs, &request.target)?;
         restore::request_unplanned(&self.jobs, self.now(), id, request).await
+    }
+
+    /// Deletes what nothing needs any more; in a dry run, counts it.
+    ///
+    /// # Errors
+    /// Why it did not complete.
+    pub(crate) async fn run_prune(&self, id: &str, dry_run: bool) -> Result<PruneRow> {
+        match self.execute(Machine::Prune, id, &json!({ "dry_run": dry_run })).await? {
+            Ended::Succeeded(output) => handler::decode(output),
+            ended => Err(Error::from(ended)),
+        }
     }
 
     /// Verifies a backup to the end.

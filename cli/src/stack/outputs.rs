@@ -16,6 +16,10 @@ pub(super) struct Outputs {
     pub(super) restore: String,
     pub(super) verify: String,
     pub(super) undo: String,
+    pub(super) prune: String,
+    pub(super) drill: String,
+    /// The staging bucket's name.
+    pub(super) staging: String,
     /// Which sources the functions may read.
     pub(super) grants: Grants,
     /// Where the stack is.
@@ -54,7 +58,9 @@ impl Outputs {
         };
         let (job_table, backup) = (take("JobTableName")?, take("BackupMachineArn")?);
         let (restore, verify) = (take("RestoreMachineArn")?, take("VerifyMachineArn")?);
-        let undo = take("UndoMachineArn")?;
+        let (undo, drill) = (take("UndoMachineArn")?, take("DrillMachineArn")?);
+        let staging = take("StagingBucketName")?;
+        let prune = take("PruneMachineArn")?;
         let at = At::read(&backup).ok_or_else(|| {
             Error::new(Code::HomeInvalid, format!("the output BackupMachineArn of {stack} is no ARN"))
                 .object("BackupMachineArn")
@@ -66,6 +72,9 @@ impl Outputs {
             restore,
             verify,
             undo,
+            prune,
+            drill,
+            staging,
             grants: Grants::read(&all),
             at,
         })
@@ -84,6 +93,9 @@ mod tests {
             ("RestoreMachineArn", machine("restore")),
             ("VerifyMachineArn", machine("verify")),
             ("UndoMachineArn", machine("undo")),
+            ("PruneMachineArn", machine("prune")),
+            ("DrillMachineArn", machine("drill")),
+            ("StagingBucketName", "staging".to_owned()),
         ];
         named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }

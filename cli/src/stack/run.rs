@@ -28,6 +28,8 @@ pub(super) enum Machine {
     Restore,
     Verify,
     Undo,
+    Prune,
+    Drill,
 }
 
 /// How an execution ended.
@@ -105,9 +107,10 @@ impl Stack {
         self.start(machine, id, input).await?;
         self.follow(&self.execution(machine, id)).await.map_err(|error| {
             let later = match machine {
-                Machine::Backup | Machine::Restore | Machine::Undo => {
+                Machine::Backup | Machine::Restore | Machine::Undo | Machine::Drill => {
                     format!("see `holdfast show {id}` later")
                 }
+                Machine::Prune => "a prune that runs twice does no harm".to_owned(),
                 Machine::Verify => "`holdfast backups` tells later what it found".to_owned(),
             };
             error.object(id).hint(format!("it goes on without this command: {later}"))
@@ -120,6 +123,8 @@ impl Stack {
             Machine::Restore => &self.outputs.restore,
             Machine::Verify => &self.outputs.verify,
             Machine::Undo => &self.outputs.undo,
+            Machine::Prune => &self.outputs.prune,
+            Machine::Drill => &self.outputs.drill,
         }
     }
 

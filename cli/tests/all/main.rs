@@ -9,6 +9,11 @@
 mod capture;
 mod changes;
 mod cli;
+mod copies;
+mod drill;
+mod retention;
+mod repair;
+mod keys;
 mod stack;
 mod stopping;
 mod support;

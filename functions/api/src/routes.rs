@@ -9,8 +9,9 @@ use holdfast_vault::error::{Code, Error, Result};
 use holdfast_workflow::config::Resource;
 use holdfast_workflow::events::{BackupInput, RestoreRequest};
 use holdfast_workflow::report::{BackupReport, JobReport, leave_out_data};
+use holdfast_workflow::retention::{self, Due};
 use holdfast_workflow::verify::Level;
-use holdfast_workflow::{handler, plan, restore};
+use holdfast_workflow::{drill, handler, plan, restore, status as promises};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,10 +26,16 @@ pub(crate) async fn route(api: &Api, request: &Request) -> Result<Answer> {
     match request.route() {
         "POST /resources/{resource}/backups" => back_up(api, request).await,
         "GET /resources" => resources(api, request).await,
+        "GET /status" => status(api, request).await,
         "GET /backups" => backups(api, request).await,
         "GET /jobs/{id}" => job(api, request).await,
         "POST /jobs/{id}/cancel" => cancel(api, request).await,
         "POST /backups/{id}/verify" => verify(api, request).await,
+        "POST /backups/{id}/hold" => hold(api, request).await,
+        "POST /backups/{id}/release" => release(api, request).await,
+        "POST /backups/{id}/delete" => delete(api, request).await,
+        "POST /backups/{id}/undelete" => undelete(api, request).await,
+        "GET /resources/{resource}/retention" => explain(api, request).await,
         "POST /restores" => restores(api, request).await,
         other => Err(Error::new(Code::JobUnknown, format!("there is nothing at {other:?}")).object("route")),
     }
@@ -46,6 +53,20 @@ struct BackupBody {
 struct VerifyBody {
     #[serde(default)]
     level: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HoldBody {
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeleteBody {
+    #[serde(default)]
+    now: bool,
 }
 
 #[derive(Deserialize)]
@@ -125,6 +146,12 @@ async fn resources(api: &Api, request: &Request) -> Result<Answer> {
     Answer::ok(&json!({ "resources": handler::encode(&told)? }))
 }
 
+async fn status(api: &Api, request: &Request) -> Result<Answer> {
+    let query = request.query(&["resource"])?;
+    let resource = query.get("resource").copied();
+    Answer::ok(&promises::report(&api.jobs, api.clock.now(), resource, true).await?)
+}
+
 async fn backups(api: &Api, request: &Request) -> Result<Answer> {
     let query = request.query(&["resource", "limit", "after"])?;
     let limit = match query.get("limit") {
@@ -177,6 +204,7 @@ async fn cancel(api: &Api, request: &Request) -> Result<Answer> {
     let from = [Status::Pending, Status::Running];
     let job =
         api.jobs.transition(request.path("id")?, &from, Status::Cancelled, JobChange::default()).await?;
+    drill::cancel_restore(&api.jobs, &job).await?;
     Answer::ok(&json!({ "id": job.id, "status": job.status }))
 }
 
@@ -201,4 +229,36 @@ async fn verify(api: &Api, request: &Request) -> Result<Answer> {
     }
     api.executions.start(&api.machines.verify, &execution, &input).await?;
     Ok(Answer::accepted(&json!({ "execution": execution })))
+}
+
+async fn hold(api: &Api, request: &Request) -> Result<Answer> {
+    request.query(&[])?;
+    let body: HoldBody = request.body()?;
+    let job = retention::hold(&api.jobs, api.clock.now(), request.path("id")?, &body.reason).await?;
+    Answer::ok(&BackupReport::new(job))
+}
+
+async fn release(api: &Api, request: &Request) -> Result<Answer> {
+    request.query(&[])?;
+    request.body::<NoBody>()?;
+    Answer::ok(&BackupReport::new(retention::release(&api.jobs, request.path("id")?).await?))
+}
+
+async fn delete(api: &Api, request: &Request) -> Result<Answer> {
+    request.query(&[])?;
+    let body: DeleteBody = request.body()?;
+    let due = if body.now { Due::Now } else { Due::AfterGrace };
+    let job = retention::delete(&api.jobs, api.clock.now(), request.path("id")?, due).await?;
+    Answer::ok(&BackupReport::new(job))
+}
+
+async fn undelete(api: &Api, request: &Request) -> Result<Answer> {
+    request.query(&[])?;
+    request.body::<NoBody>()?;
+    Answer::ok(&BackupReport::new(retention::undelete(&api.jobs, request.path("id")?).await?))
+}
+
+async fn explain(api: &Api, request: &Request) -> Result<Answer> {
+    request.query(&[])?;
+    Answer::ok(&retention::explain(&api.jobs, api.clock.now(), request.path("resource")?).await?)
 }

@@ -308,9 +308,56 @@ async fn resources_are_told_without_what_they_hold() {
 }
 
 #[tokio::test]
+async fn the_status_tells_what_is_promised_and_what_holds() {
+    let bench = Bench::new().await;
+    let (status, told) =
+        bench.ask("GET /status", json!({ "query": { "resource": "orders" } }), Value::Null).await;
+    assert_eq!((status, &told["resources"][0]["name"]), (200, &json!("orders")));
+    assert!(told["kept"].is_boolean() && told["resources"][0]["broken"].is_array(), "{told}");
+    let (status, told) =
+        bench.ask("GET /status", json!({ "query": { "resource": "no-such" } }), Value::Null).await;
+    assert_eq!((status, &told["code"]), (404, &json!("ResourceUnknown")), "{told}");
+}
+
+#[tokio::test]
 async fn an_event_that_is_no_request_is_refused() {
     let bench = Bench::new().await;
     for event in [json!({}), json!(null), json!({ "task": "backups" }), json!({ "routeKey": 1 })] {
         assert_eq!(handle(&bench.api, event).await.unwrap_err().code, Code::InvalidInput);
     }
+}
+
+#[tokio::test]
+async fn a_backup_is_held_and_released_deleted_and_taken_back() {
+    let bench = Bench::new().await;
+    bench.backup(ID, Status::Completed).await;
+    let ask = async |what: &str, body: Value| {
+        bench.path(&format!("POST /backups/{{id}}/{what}"), "id", ID, body).await
+    };
+    let deletion = |due_at: &str| {
+        json!({
+            "asked_at": "2026-11-21T12:00:00.000Z",
+            "due_at": due_at,
+            "by": "operator",
+            "reason": "asked for by hand",
+        })
+    };
+    let (status, body) = ask("delete", Value::Null).await;
+    assert_eq!((status, &body["deletion"]), (200, &deletion("2026-11-22T12:00:00.000Z")));
+    let (status, body) = ask("delete", json!({ "now": true })).await;
+    assert_eq!((status, &body["deletion"]), (200, &deletion("2026-11-21T12:00:00.000Z")));
+    assert_eq!(ask("undelete", Value::Null).await.1["deletion"], Value::Null);
+
+    let (status, body) = ask("hold", Value::Null).await;
+    assert_eq!((status, &body["object"]), (400, &json!("reason")));
+    let (status, body) = ask("hold", json!({ "reason": "audit" })).await;
+    assert_eq!((status, &body["hold"]["reason"]), (200, &json!("audit")));
+    let (status, body) = ask("delete", Value::Null).await;
+    assert_eq!((status, &body["code"]), (409, &json!("JobState")));
+    let (status, told) =
+        bench.path("GET /resources/{resource}/retention", "resource", "orders", Value::Null).await;
+    assert_eq!((status, &told["origin"]), (200, &json!("for_ever")));
+    assert_eq!(told["backups"][0]["why"], json!(["held", "the newest", "no rule lets it go"]));
+    assert_eq!(ask("release", Value::Null).await.1["hold"], Value::Null);
+    assert_eq!(ask("release", json!({ "now": true })).await.0, 400, "nothing is asked of a release");
 }

@@ -52,6 +52,7 @@ async fn end_if_dead(dispatch: &Dispatch, now: Timestamp, job: &Job) -> Result<b
         JobKind::Backup => json!({ "resource": job.resource }),
         JobKind::Restore => json!({ "restore": job.id }),
         JobKind::Undo => json!({ "undo": job.id }),
+        JobKind::Drill => json!({ "drill": job.id }),
     };
     // The job's own id is the name of an execution that the job follows from.
     let execution = Execution { execution: job.id.clone(), started_at: format!("{:.3}", job.created_at) };

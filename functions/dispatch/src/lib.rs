@@ -2,11 +2,13 @@
 
 mod backups;
 mod dead;
+mod drills;
 mod rpo;
 mod verifies;
 
 pub use backups::Dispatched;
 pub use dead::{EXECUTION_LIMIT, NEVER_STARTED, SETTLING};
+pub use drills::Drills;
 pub use verifies::Verifies;
 
 use holdfast_common::clock::Clock;
@@ -40,6 +42,8 @@ pub struct Machines {
     pub verify: String,
     /// Tests restores, and restores for that.
     pub restore_test: String,
+    /// Drills, and restores for that.
+    pub drill: String,
     /// Ends jobs whose executions died.
     pub fail: String,
 }
@@ -49,8 +53,9 @@ impl Machines {
     fn of(&self, kind: JobKind) -> Vec<&str> {
         match kind {
             JobKind::Backup => vec![&self.backup],
-            JobKind::Restore => vec![&self.restore, &self.restore_test],
+            JobKind::Restore => vec![&self.restore, &self.restore_test, &self.drill],
             JobKind::Undo => vec![&self.undo],
+            JobKind::Drill => vec![&self.drill],
         }
     }
 }
@@ -85,6 +90,8 @@ enum Task {
     Backups,
     /// The daily verification.
     Verify,
+    /// The drills that are due.
+    Drills,
 }
 
 /// The dispatcher of the stack that the environment names.
@@ -105,6 +112,7 @@ pub async fn open() -> Result<Dispatch> {
             undo: Environment::get(Environment::UNDO_MACHINE)?,
             verify: Environment::get(Environment::VERIFY_MACHINE)?,
             restore_test: Environment::get(Environment::RESTORE_TEST_MACHINE)?,
+            drill: Environment::get(Environment::DRILL_MACHINE)?,
             fail: Environment::get(Environment::FAIL_MACHINE)?,
         },
         verify_level: level.parse().map_err(|error: Error| Error {
@@ -125,6 +133,7 @@ pub async fn handle(dispatch: &Dispatch, event: Value) -> Result<Value> {
     match event.task {
         Task::Backups => handler::encode(&backups::dispatch(dispatch).await?),
         Task::Verify => handler::encode(&verifies::dispatch(dispatch).await?),
+        Task::Drills => handler::encode(&drills::dispatch(dispatch).await?),
     }
 }
 

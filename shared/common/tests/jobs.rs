@@ -3,11 +3,13 @@
 
 mod support;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
 use holdfast_common::clock::{Clock, ManualClock};
 use holdfast_common::jobs::{
-    BackupType, INDEXES, Job, JobChange, JobError, JobKind, JobStore, PackRow, Progress, ScheduleRow, Staged,
-    Status, StepEnd, StreamShape, StreamSummary, Task, Totals, Verified,
+    BackupType, Condemned, DeletedBy, Deletion, INDEXES, Job, JobChange, JobError, JobKind, JobStore,
+    PackRow, Progress, PruneFigures, PruneRow, PruneShard, ScheduleRow, Staged, Status, StepEnd, StreamShape,
+    StreamSummary, Task, Totals, Verified,
 };
 use holdfast_vault::error::Code;
 use holdfast_vault::model::Warning;
@@ -504,4 +506,170 @@ async fn a_job_that_did_nothing_can_be_withdrawn() {
     running(store, clock.as_ref(), "K").await;
     store.withdraw_job("K").await.unwrap();
     assert_eq!(store.job("K").await.unwrap().status, Status::Running, "one that is at work stays");
+}
+
+/// When the rows of a job expire, in days after its end: its own, and those of its tasks.
+async fn expiry(cloud: &Cloud, id: &str) -> Vec<Option<i64>> {
+    let rows = cloud.client.scan().table_name(TABLE).send().await.unwrap();
+    let of_job = |item: &&std::collections::HashMap<String, AttributeValue>| {
+        item["pk"].as_s().unwrap() == &format!("JOB#{id}")
+    };
+    let days = |item: &std::collections::HashMap<String, AttributeValue>| {
+        let at: i64 = item.get("expires_at")?.as_n().unwrap().parse().unwrap();
+        Some((at - cloud.clock.now().as_second()) / 86_400)
+    };
+    rows.items().iter().filter(of_job).map(days).collect()
+}
+
+#[tokio::test]
+async fn rows_of_what_has_ended_expire_and_those_of_what_can_be_restored_do_not() {
+    let cloud = Cloud::start().await;
+    let Cloud { store, clock, .. } = &cloud;
+    let ended = [
+        ("DONE", JobKind::Restore, Status::Completed, Some(90)),
+        ("LOST", JobKind::Undo, Status::Failed, Some(365)),
+        ("STOP", JobKind::Backup, Status::Cancelled, Some(90)),
+        ("BACK", JobKind::Backup, Status::Completed, None),
+    ];
+    for (id, kind, status, days) in ended {
+        store.create_job(&Job::new(id, kind, "shop", clock.now(), Value::Null)).await.unwrap();
+        store.transition(id, &[Status::Pending], Status::Running, JobChange::default()).await.unwrap();
+        store.put_tasks(&tasks(id, 0..2)).await.unwrap();
+        assert_eq!(expiry(&cloud, id).await, [None; 3], "{id} is at work");
+        store.transition(id, &[Status::Running], status, JobChange::default()).await.unwrap();
+        store.forget_work(id).await.unwrap();
+        store.forget_work(id).await.unwrap();
+        assert_eq!(expiry(&cloud, id).await, [days; 3], "{id}");
+    }
+    store.forget_work("NONE").await.unwrap();
+
+    let gone = Deletion {
+        asked_at: clock.now(),
+        due_at: clock.now(),
+        by: DeletedBy::Operator,
+        reason: String::new(),
+        deleted_at: Some(clock.now()),
+    };
+    let delete = |job: &mut Job| {
+        job.deletion = Some(gone.clone());
+        Ok(true)
+    };
+    store.change_job("BACK", delete).await.unwrap();
+    store.forget_work("BACK").await.unwrap();
+    assert_eq!(expiry(&cloud, "BACK").await, [Some(365); 3]);
+    cloud.stop().await;
+}
+
+#[tokio::test]
+async fn expired_rows_are_swept_and_no_others() {
+    let cloud = Cloud::start().await;
+    let Cloud { store, clock, .. } = &cloud;
+    for (id, kind, status) in [
+        ("A", JobKind::Restore, Status::Completed),
+        ("B", JobKind::Drill, Status::Failed),
+        ("C", JobKind::Backup, Status::Completed),
+    ] {
+        store.create_job(&Job::new(id, kind, "shop", clock.now(), Value::Null)).await.unwrap();
+        store.put_tasks(&tasks(id, 0..40)).await.unwrap();
+        store.transition(id, &[Status::Pending], status, JobChange::default()).await.unwrap();
+    }
+    running(store, &**clock, "D").await;
+    let day = SignedDuration::from_hours(24);
+    let just_before = clock.now() + day * 90 - SignedDuration::from_millis(1);
+    assert_eq!(store.sweep_expired(just_before).await.unwrap(), 0);
+    assert_eq!(store.sweep_expired(clock.now() + day * 90).await.unwrap(), 1);
+    assert_eq!(store.job("A").await.unwrap_err().code, Code::JobUnknown);
+    assert!(store.tasks("A").all().await.unwrap().is_empty());
+    assert_eq!(store.sweep_expired(clock.now() + day * 90).await.unwrap(), 0);
+    assert_eq!(store.sweep_expired(clock.now() + day * 9_000).await.unwrap(), 1);
+    assert_eq!(
+        (store.job("C").await.unwrap().status, store.tasks("C").all().await.unwrap().len()),
+        (Status::Completed, 40)
+    );
+    assert_eq!(store.job("D").await.unwrap().status, Status::Running);
+    cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_condemned_object_keeps_its_first_time_until_it_is_forgotten() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    let at = clock.now();
+    let condemned = |key: String, at| Condemned { key, size: 7, at };
+    let key = |folder: &str, digits: &str| format!("{folder}/{digits}/{}", digits.repeat(16));
+    let all = [
+        key("index", "a0"),
+        key("packs", "a0"),
+        key("packs", "a1"),
+        key("packs", "b0"),
+        format!("changes/{}/1", "c".repeat(32)),
+        format!("undos/{}/1", "U".repeat(26)),
+    ];
+    let rows: Vec<Condemned> = all.iter().map(|key| condemned(key.clone(), at)).collect();
+    store.condemn(&rows).await.unwrap();
+    let later: Vec<Condemned> =
+        all.iter().map(|key| condemned(key.clone(), at + SignedDuration::from_hours(1))).collect();
+    store.condemn(&later).await.unwrap();
+    let found = async |prefix: &str, after: Option<&str>| {
+        store.condemned(prefix, after).unwrap().all().await.unwrap()
+    };
+    assert_eq!(found("packs/a", None).await, rows[1..3]);
+    assert_eq!(found("packs/a1", None).await, rows[2..3]);
+    assert_eq!(found("packs/a", Some(&all[2])).await, rows[2..3]);
+    assert_eq!(found("packs/a", Some("index/")).await, rows[1..3]);
+    assert_eq!(found("index/a", None).await, rows[..1]);
+    assert_eq!(found("changes/", None).await, rows[4..5]);
+    assert_eq!(found("undos/", None).await, rows[5..]);
+    assert!(store.condemned("packs/", None).is_err(), "the rows of all packs are in many partitions");
+    store.forget_condemned(&all[..3]).await.unwrap();
+    store.forget_condemned(&all[..3]).await.unwrap();
+    assert_eq!(found("packs/a", None).await, []);
+    assert_eq!(found("packs/b", None).await, rows[3..4]);
+    store.condemn(&later[..2]).await.unwrap();
+    assert_eq!(found("packs/a", None).await, later[1..2]);
+}
+
+#[tokio::test]
+async fn a_prune_is_noted_once_and_its_shards_change_under_a_revision() {
+    let Cloud { store, clock, .. } = &Cloud::start().await;
+    let prune = |id: &str| PruneRow {
+        id: id.to_owned(),
+        dry_run: false,
+        started_at: clock.now(),
+        completed_at: None,
+        error: None,
+        shards: None,
+        figures: PruneFigures::default(),
+    };
+    assert_eq!(store.prune("P1").await.unwrap_err().code, Code::JobUnknown);
+    let first = store.create_prune(&prune("P1")).await.unwrap();
+    assert_eq!(store.create_prune(&PruneRow { dry_run: true, ..prune("P1") }).await.unwrap(), first);
+    store.create_prune(&prune("P2")).await.unwrap();
+    let shard = PruneShard {
+        order: json!({"kind": "undos"}),
+        after: None,
+        done: false,
+        figures: PruneFigures::default(),
+    };
+    store.put_prune_shard("P1", 0, &shard).await.unwrap();
+    store.put_prune_shard("P1", 0, &PruneShard { done: true, ..shard.clone() }).await.unwrap();
+    let (found, revision) = store.prune_shard("P1", 0).await.unwrap().unwrap();
+    assert_eq!(found, shard, "the first stands");
+    let figures = PruneFigures { deleted: 3, ..PruneFigures::default() };
+    let done = PruneShard { done: true, figures, ..shard };
+    assert!(store.update_prune_shard("P1", 0, &done, revision).await.unwrap());
+    assert!(!store.update_prune_shard("P1", 0, &done, revision).await.unwrap(), "a duplicate comes too late");
+    assert_eq!(store.prune_shards("P1").all().await.unwrap(), [done]);
+    let ended = store
+        .update_prune("P1", |row| {
+            row.figures += figures;
+            row.completed_at = Some(clock.now());
+        })
+        .await
+        .unwrap();
+    assert_eq!(store.update_prune("P1", |row| row.figures += figures).await.unwrap(), ended);
+    store.forget_prune_shards("P1", 1).await.unwrap();
+    assert_eq!(store.prune_shard("P1", 0).await.unwrap(), None);
+    store.forget_old_prunes().await.unwrap();
+    let ids: Vec<String> = store.prunes().all().await.unwrap().into_iter().map(|row| row.id).collect();
+    assert_eq!(ids, ["P2", "P1"]);
 }

@@ -9,7 +9,7 @@ use holdfast_common::storage::{Counting, DirectoryStorage, Fault, Faulty, Operat
 use holdfast_vault::conformance::{check, sums};
 use holdfast_vault::error::{Code, Error};
 use holdfast_vault::memory::{MemoryCloud, MemoryStorage};
-use holdfast_vault::storage::{ByteRange, PART_SIZE, PartSum, Put, Storage};
+use holdfast_vault::storage::{ByteRange, PART_SIZE, PartSum, Put, Storage, StoredSum};
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -276,4 +276,67 @@ async fn s3_tells_a_missing_staging_bucket() {
     let store = S3Storage::new(client, "vault");
     let error = store.copy_from("nowhere", "a", "b", &sums(b"")).await.unwrap_err();
     assert_eq!(error.code, Code::StagingDamaged);
+}
+
+/// A service with one object, locked until a day of 2027, and some that are not.
+async fn locking_service() -> (S3Storage, bucket::Requests) {
+    let (client, requests) = bucket::scripted(|line| {
+        let error = |code: &str| format!("<Error><Code>{code}</Code></Error>");
+        if line.starts_with("PUT ") {
+            (200, "", String::new())
+        } else if line.contains("/locked?") {
+            let until = "<RetainUntilDate>2027-01-01T00:00:00Z</RetainUntilDate>";
+            (200, "", format!("<Retention><Mode>COMPLIANCE</Mode>{until}</Retention>"))
+        } else if line.contains("/free?") {
+            (404, "", error("NoSuchObjectLockConfiguration"))
+        } else if line.contains("/gone?") {
+            (404, "", error("NoSuchKey"))
+        } else if line.contains("/plain?") {
+            (400, "", error("InvalidRequest"))
+        } else {
+            (403, "", error("AccessDenied"))
+        }
+    })
+    .await;
+    (S3Storage::new(client, "vault"), requests)
+}
+
+#[tokio::test]
+async fn a_lock_of_s3_is_extended_in_its_own_mode_and_never_shortened() {
+    const END: i64 = 1_798_761_600;
+    let (store, requests) = locking_service().await;
+    assert_eq!(store.locked_until("locked").await, Ok(Some(END)));
+    for key in ["free", "gone", "plain"] {
+        assert_eq!(store.locked_until(key).await, Ok(None), "{key}");
+        store.keep_until(key, END).await.unwrap();
+    }
+    assert_eq!(store.locked_until("secret").await.unwrap_err().code, Code::StorageDenied);
+    store.keep_until("locked", END - 1).await.unwrap();
+    store.keep_until("locked", END).await.unwrap();
+    assert_eq!(count(&requests, "PUT "), 0);
+    store.keep_until("locked", END + 86_400).await.unwrap();
+    let requests = requests.lock().unwrap();
+    let put = requests.iter().find(|request| request.starts_with("PUT ")).unwrap();
+    assert!(put.contains("COMPLIANCE") && put.contains("2027-01-02T00:00:00Z"), "{put}");
+}
+
+#[tokio::test]
+async fn s3_tells_the_checksum_that_it_keeps_without_being_read() {
+    // RFC 6234: SHA-256 of "abc".
+    let (client, requests) = bucket::scripted(|_| {
+        (
+            200,
+            "content-length: 3\r\nx-amz-checksum-sha256: ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=\r\n",
+            String::new(),
+        )
+    })
+    .await;
+    let store = S3Storage::new(client, "vault");
+    let digest = |bytes: &[u8]| vec![hex::encode(Sha256::digest(bytes))];
+    let found = store.inspect("packs/a", &digest(b"abc")).await.unwrap();
+    assert_eq!((found.size, found.sum), (3, StoredSum::Same));
+    assert_eq!(store.inspect("packs/a", &digest(b"abd")).await.unwrap().sum, StoredSum::Differs);
+    assert_eq!((count(&requests, "HEAD "), count(&requests, "GET ")), (2, 0));
+    let asked = requests.lock().unwrap()[0].to_lowercase();
+    assert!(asked.contains("x-amz-checksum-mode: enabled"), "{asked}");
 }

@@ -26,6 +26,7 @@ pub mod source;
 pub mod spec;
 mod staged_dir;
 pub mod target;
+pub mod throw_away;
 
 pub use batch::{RecordBatch, RecordRef};
 pub use clients::{Clients, EnvironmentClients, environment_config};
@@ -39,3 +40,4 @@ pub use source::{
 };
 pub use spec::{Limits, SourceSpec, TargetSpec};
 pub use target::{Content, OnConflict, Position, RestoreOrder, Target, Written};
+pub use throw_away::{Ground, ThrowAway};

@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use holdfast_kms::{create_vault, open_vault};
+use holdfast_kms::{create_vault, make_versions, open_vault};
 use holdfast_vault::error::Code;
 use holdfast_vault::memory::MemoryStorage;
 use holdfast_vault::read::Vault;
@@ -174,4 +174,26 @@ async fn a_replica_of_the_key_opens_a_copy_in_another_region() {
     let asked = kms.asked.lock().unwrap();
     let last = &asked.last().unwrap().1;
     assert_eq!(last["KeyId"], "arn:aws:kms:eu-west-1:123456789012:key/mrk-1234abcd");
+}
+
+#[tokio::test]
+async fn versions_are_made_up_to_the_one_that_is_asked_for_and_met_by_who_opened_before() {
+    let (kms, storage, vault) = made().await;
+    let before = open_vault(&kms.client(), storage.clone()).await.unwrap();
+    for wanted in [1, 3, 3, 2] {
+        make_versions(&kms.client(), &vault, KEY, wanted).await.unwrap();
+    }
+    let names: Vec<String> =
+        list_all(storage.as_ref(), "keys/").await.unwrap().into_iter().map(|object| object.key).collect();
+    assert_eq!(names, ["keys/00000001.json", "keys/00000002.json", "keys/00000003.json"]);
+    assert_eq!(before.keys().versions(), [1]);
+    let decrypts = |kms: &Kms| {
+        kms.asked.lock().unwrap().iter().filter(|(operation, _)| operation == "TrentService.Decrypt").count()
+    };
+    let asked = decrypts(&kms);
+    before.need(3).await.unwrap();
+    assert_eq!(before.keys().versions(), [1, 2, 3]);
+    assert_eq!(decrypts(&kms), asked + 2, "only what is new is unwrapped");
+    before.need(4).await.unwrap();
+    assert_eq!(before.keys().newest_version(), 3, "what is nowhere is told by who uses it");
 }

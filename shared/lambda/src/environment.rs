@@ -2,6 +2,7 @@
 
 use crate::executions::StepFunctions;
 use aws_config::SdkConfig;
+use futures::future::BoxFuture;
 use holdfast_common::clock::{Clock, SystemClock};
 use holdfast_common::jobs::JobStore;
 use holdfast_common::storage::S3Storage;
@@ -38,6 +39,8 @@ impl Environment {
     pub const VERIFY_MACHINE: &'static str = "HOLDFAST_VERIFY_MACHINE";
     /// The ARN of the machine that tests restores.
     pub const RESTORE_TEST_MACHINE: &'static str = "HOLDFAST_RESTORE_TEST_MACHINE";
+    /// The ARN of the machine that drills.
+    pub const DRILL_MACHINE: &'static str = "HOLDFAST_DRILL_MACHINE";
     /// The ARN of the machine that ends what died.
     pub const FAIL_MACHINE: &'static str = "HOLDFAST_FAIL_MACHINE";
     /// How thorough the daily verification is.
@@ -98,14 +101,17 @@ pub struct Control {
 ///
 /// # Errors
 /// `HomeInvalid` if a variable is missing.
-pub async fn control() -> Result<Control> {
-    let config = aws_config().await;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Ok(Control {
-        jobs: Environment::jobs(&config, &clock)?,
-        executions: Arc::new(StepFunctions::new(&config)),
-        metrics: Arc::new(StdoutMetrics::new(clock.clone())),
-        clock,
+#[must_use] 
+pub fn control() -> BoxFuture<'static, Result<Control>> {
+    Box::pin(async {
+        let config = aws_config().await;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Ok(Control {
+            jobs: Environment::jobs(&config, &clock)?,
+            executions: Arc::new(StepFunctions::new(&config)),
+            metrics: Arc::new(StdoutMetrics::new(clock.clone())),
+            clock,
+        })
     })
 }
 
@@ -113,23 +119,26 @@ pub async fn control() -> Result<Control> {
 ///
 /// # Errors
 /// `HomeInvalid` if a variable is missing, `KeyWrong` if KMS does not open the vault, or what storage gives.
-pub async fn services() -> Result<Services> {
-    let config = aws_config().await;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let vault = Environment::bucket(&config, Environment::VAULT_BUCKET)?;
-    let mut limits = WorkLimits::default();
-    if let Ok(workers) = Environment::get(Environment::WORKERS) {
-        limits.workers = workers.parse().map_err(|_| {
-            Error::new(Code::HomeInvalid, format!("{} is no number: {workers:?}", Environment::WORKERS))
-        })?;
-    }
-    Ok(Services {
-        jobs: Environment::jobs(&config, &clock)?,
-        vault: open_vault(&aws_sdk_kms::Client::new(&config), vault).await?,
-        staging: Environment::bucket(&config, Environment::STAGING_BUCKET)?,
-        clients: Arc::new(EnvironmentClients),
-        metrics: Arc::new(StdoutMetrics::new(clock.clone())),
-        clock,
-        limits,
+#[must_use] 
+pub fn services() -> BoxFuture<'static, Result<Services>> {
+    Box::pin(async {
+        let config = aws_config().await;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let vault = Environment::bucket(&config, Environment::VAULT_BUCKET)?;
+        let mut limits = WorkLimits::default();
+        if let Ok(workers) = Environment::get(Environment::WORKERS) {
+            limits.workers = workers.parse().map_err(|_| {
+                Error::new(Code::HomeInvalid, format!("{} is no number: {workers:?}", Environment::WORKERS))
+            })?;
+        }
+        Ok(Services {
+            jobs: Environment::jobs(&config, &clock)?,
+            vault: open_vault(&aws_sdk_kms::Client::new(&config), vault).await?,
+            staging: Environment::bucket(&config, Environment::STAGING_BUCKET)?,
+            clients: Arc::new(EnvironmentClients),
+            metrics: Arc::new(StdoutMetrics::new(clock.clone())),
+            clock,
+            limits,
+        })
     })
 }

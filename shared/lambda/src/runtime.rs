@@ -21,28 +21,45 @@ where
 
 /// Serves a handler that works with what `open` gives. It is opened with the first event, so that a failure to open is
 /// an answer with its code, and tried again with the next event.
-#[expect(clippy::needless_pass_by_value, reason = "a main hands its handler over")]
 pub fn run_with<C, O, H>(open: O, handle: H) -> ExitCode
 where
     O: AsyncFn() -> Result<C>,
     H: AsyncFn(&C, Value) -> Result<Value>,
 {
+    serve(&Opened { context: OnceCell::new(), open, handle })
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
+
+/// A handler with what it works with, whatever that is: the runtime is built once, and not for every function.
+trait Answers {
+    fn answer(&self, event: Value) -> Answer<'_, Value>;
+}
+
+struct Opened<C, O, H> {
+    context: OnceCell<C>,
+    open: O,
+    handle: H,
+}
+
+impl<C, O: AsyncFn() -> Result<C>, H: AsyncFn(&C, Value) -> Result<Value>> Answers for Opened<C, O, H> {
+    fn answer(&self, event: Value) -> Answer<'_, Value> {
+        Box::pin(async move {
+            let context = self.context.get_or_try_init(|| boxed((self.open)())).await?;
+            boxed((self.handle)(context, event)).await
+        })
+    }
+}
+
+fn serve(handler: &dyn Answers) -> ExitCode {
     telemetry::init_json();
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
         tracing::error!("no threads could be started");
         return ExitCode::FAILURE;
     };
-    let opened: OnceCell<C> = OnceCell::new();
-    let (opened, open, handle) = (&opened, &open, &handle);
     let serve = lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| async move {
         let span = span(&event.context.request_id, &event.payload);
-        let answer = async {
-            let answer = match opened.get_or_try_init(|| boxed(open())).await {
-                Ok(context) => boxed(handle(context, event.payload)).await,
-                Err(error) => Err(error),
-            };
-            answer.map_err(|error| failed(&error))
-        };
+        let answer = async { handler.answer(event.payload).await.map_err(|error| failed(&error)) };
         answer.instrument(span).await
     }));
     match runtime.block_on(serve) {
@@ -55,7 +72,7 @@ where
 }
 
 /// A future whose own depth adds nothing to that of the runtime's: the compiler lays out only so many in one another.
-fn boxed<'a, T>(future: impl Future<Output = T> + 'a) -> Pin<Box<dyn Future<Output = T> + 'a>> {
+fn boxed<'a, T>(future: impl Future<Output = Result<T>> + 'a) -> Answer<'a, T> {
     Box::pin(future)
 }
 

@@ -89,9 +89,15 @@ impl Compressor {
 }
 
 /// Decompresses what [`Compressor::append`] wrote. `None` if it is not exactly `plain_len` bytes of a known codec.
+///
+/// However large `plain_len` is, memory is bounded by what a block of this size can become.
 #[must_use]
 pub fn expand(mut block: Vec<u8>, plain_len: usize) -> Option<Vec<u8>> {
-    let plain = match Codec::from_byte(*block.first()?)? {
+    let codec = Codec::from_byte(*block.first()?)?;
+    if plain_len > longest(codec, block.len()) {
+        return None;
+    }
+    let plain = match codec {
         Codec::None => {
             block.remove(0);
             block
@@ -105,6 +111,17 @@ pub fn expand(mut block: Vec<u8>, plain_len: usize) -> Option<Vec<u8>> {
         }
     };
     (plain.len() == plain_len).then_some(plain)
+}
+
+/// How many plain bytes so many compressed ones hold at most: a block of Zstandard is of 4 bytes at least and becomes
+/// 128 KiB at most; deflate makes at most 258 bytes of two bits.
+pub(crate) fn longest(codec: Codec, compressed: usize) -> usize {
+    let ratio = match codec {
+        Codec::None => 1,
+        Codec::Zstd => (128 << 10) / 4,
+        Codec::Gzip => 258 * 4,
+    };
+    compressed.saturating_mul(ratio)
 }
 
 /// Whether data looks incompressible by the spread of byte values in a sample.

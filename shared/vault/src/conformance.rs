@@ -8,7 +8,7 @@
 )]
 
 use crate::error::{Code, Result};
-use crate::storage::{ByteRange, PART_SIZE, PartSum, Put, Storage, list_all};
+use crate::storage::{ByteRange, PART_SIZE, PartSum, Put, Storage, StoredSum, list_all};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
@@ -19,8 +19,10 @@ use sha2::{Digest, Sha256};
 pub async fn check(store: &dyn Storage, staging: &dyn Storage) {
     puts(store).await;
     races(store).await;
+    inspections(store).await;
     ranges(store).await;
     deletes(store).await;
+    locks(store).await;
     keys(store).await;
     lists(store).await;
     copies(store, staging).await;
@@ -61,6 +63,21 @@ async fn puts(store: &dyn Storage) {
     // A part of a key is no key.
     assert_eq!(code(store.head("puts").await), Code::ObjectMissing);
     assert_eq!(code(store.get("puts", ByteRange::All).await), Code::ObjectMissing);
+}
+
+/// A store that keeps no checksums says so; one that keeps them is never wrong about them.
+async fn inspections(store: &dyn Storage) {
+    for (key, body) in [("inspected/a", b"content".as_slice()), ("inspected/empty", b"")] {
+        store.put_if_absent(key, Bytes::from_static(body)).await.unwrap();
+        let right: Vec<String> = sums(body).into_iter().map(|part| part.sha256).collect();
+        let other: Vec<String> = sums(b"CONTENT").into_iter().map(|part| part.sha256).collect();
+        let (same, differs) =
+            (store.inspect(key, &right).await.unwrap(), store.inspect(key, &other).await.unwrap());
+        assert_eq!((same.size, differs.size), (body.len() as u64, body.len() as u64));
+        assert_ne!(same.sum, StoredSum::Differs);
+        assert_ne!(differs.sum, StoredSum::Same);
+    }
+    assert_eq!(code(store.inspect("inspected/none", &[]).await), Code::ObjectMissing);
 }
 
 async fn races(store: &dyn Storage) {
@@ -112,6 +129,24 @@ async fn deletes(store: &dyn Storage) {
         "a deleted key is free again"
     );
     assert_eq!(store.get("deletes/a/b", ByteRange::All).await.unwrap(), "22");
+}
+
+/// What has no lock gets none and can be deleted, whether the store knows locks or not.
+async fn locks(store: &dyn Storage) {
+    store.put_if_absent("locks/a", Bytes::from_static(b"1")).await.unwrap();
+    assert_eq!(store.locked_until("locks/a").await.unwrap(), None);
+    store.keep_until("locks/a", 4_102_444_800).await.unwrap();
+    assert_eq!(
+        store.locked_until("locks/a").await.unwrap(),
+        None,
+        "what is not locked is not locked by this"
+    );
+    assert_eq!(store.locked_until("locks/none").await.unwrap(), None);
+    store.keep_until("locks/none", 4_102_444_800).await.unwrap();
+    assert_eq!(code(store.locked_until("locks//a").await), Code::InvalidInput);
+    assert_eq!(code(store.keep_until("locks//a", 1).await), Code::InvalidInput);
+    store.delete("locks/a").await.unwrap();
+    assert_eq!(code(store.head("locks/a").await), Code::ObjectMissing);
 }
 
 async fn keys(store: &dyn Storage) {
@@ -226,10 +261,22 @@ async fn copied_in_parts(store: &dyn Storage, staging: &dyn Storage) {
 #[cfg(test)]
 mod tests {
     use crate::memory::MemoryCloud;
+    use crate::storage::Storage as _;
 
     #[tokio::test]
     async fn memory_conforms() {
         let cloud = MemoryCloud::new();
         super::check(&cloud.store("vault"), &cloud.store("staging")).await;
+    }
+
+    #[tokio::test]
+    async fn a_lock_in_memory_is_extended_and_never_shortened() {
+        let store = MemoryCloud::new().store("vault");
+        store.lock_until("packs/a", 100);
+        assert_eq!(store.locked_until("packs/a").await, Ok(Some(100)));
+        store.keep_until("packs/a", 200).await.unwrap();
+        store.keep_until("packs/a", 150).await.unwrap();
+        assert_eq!(store.locked_until("packs/a").await, Ok(Some(200)));
+        assert_eq!(store.locked_until("packs/b").await, Ok(None));
     }
 }

@@ -114,6 +114,10 @@ codes! {
     Interrupted: Failed, false;
     /// The job ran longer than it may.
     TimedOut: Failed, false;
+    /// A backup took so long that what it stored may have been deleted as garbage.
+    Overdue: Failed, false;
+    /// The backup that an increment builds on was deleted while it was under way.
+    BaseGone: Failed, false;
     /// A fault of Holdfast itself.
     Internal: Failed, false;
 }

@@ -6,9 +6,12 @@
 pub mod compress;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod copy;
 pub mod crypto;
 pub mod error;
 pub mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod keys;
 pub mod memory;
 pub mod model;

@@ -13,10 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const PAGE: usize = 1_000;
 
 type Objects = BTreeMap<String, Bytes>;
+/// Until when objects are locked, by store and key.
+type Locks = Arc<Mutex<BTreeMap<(String, String), i64>>>;
 
 /// Several named stores that can copy from one another.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryCloud(Arc<Mutex<BTreeMap<String, Objects>>>);
+pub struct MemoryCloud(Arc<Mutex<BTreeMap<String, Objects>>>, Locks);
 
 impl MemoryCloud {
     /// A cloud without stores.
@@ -55,6 +57,22 @@ impl MemoryStorage {
     /// Replaces or adds an object, whatever is there: what no caller of the port may do, for tests of damage.
     pub fn overwrite(&self, key: &str, body: impl Into<Bytes>) {
         self.with(|objects| objects.insert(key.to_owned(), body.into()));
+    }
+
+    /// Locks an object until a time, in seconds since 1970, as a bucket with a default retention does when it is put.
+    pub fn lock_until(&self, key: &str, until: i64) {
+        self.with_lock(key, |lock| *lock = Some(until));
+    }
+
+    fn with_lock<T>(&self, key: &str, work: impl FnOnce(&mut Option<i64>) -> T) -> T {
+        let mut locks = self.cloud.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (self.name.clone(), key.to_owned());
+        let mut lock = locks.get(&place).copied();
+        let done = work(&mut lock);
+        if let Some(until) = lock {
+            locks.insert(place, until);
+        }
+        done
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Objects) -> T) -> T {
@@ -138,6 +156,17 @@ impl Storage for MemoryStorage {
     async fn delete(&self, key: &str) -> Result<()> {
         check_key(key)?;
         self.with(|objects| objects.remove(key));
+        Ok(())
+    }
+
+    async fn locked_until(&self, key: &str) -> Result<Option<i64>> {
+        check_key(key)?;
+        Ok(self.with_lock(key, |lock| *lock))
+    }
+
+    async fn keep_until(&self, key: &str, until: i64) -> Result<()> {
+        check_key(key)?;
+        self.with_lock(key, |lock| *lock = lock.map(|known| known.max(until)));
         Ok(())
     }
 }

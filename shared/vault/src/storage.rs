@@ -69,6 +69,26 @@ impl fmt::Debug for PartSum {
 /// The size of a part in a copy between stores: at least what S3 asks for (5 MiB).
 pub const PART_SIZE: u64 = 16 << 20;
 
+/// What a store says of an object out of its own records, without anyone reading the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspected {
+    /// The object's size in bytes.
+    pub size: u64,
+    /// What becomes of the checksum that the store keeps.
+    pub sum: StoredSum,
+}
+
+/// A checksum that a store keeps, beside the one that is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredSum {
+    /// The store keeps the checksum of what it was given, and it is the expected one.
+    Same,
+    /// It keeps another.
+    Differs,
+    /// It keeps none, or none that can be compared.
+    NotKept,
+}
+
 /// An object store, as Holdfast uses it.
 ///
 /// Errors carry codes of the `Storage*` family, or `ObjectMissing` where a key does not exist. A put that failed
@@ -83,6 +103,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// # Errors
     /// `ObjectMissing` if there is none, `Storage*` if the store cannot say.
     async fn head(&self, key: &str) -> Result<ObjectInfo>;
+
+    /// The object's size, and the checksum that the store itself keeps beside the one of these parts: SHA-256 in hex of
+    /// each [`PART_SIZE`] bytes, the last part shorter. Nothing of the object is read.
+    ///
+    /// # Errors
+    /// As [`Storage::head`].
+    async fn inspect(&self, key: &str, _parts: &[String]) -> Result<Inspected> {
+        Ok(Inspected { size: self.head(key).await?.size, sum: StoredSum::NotKept })
+    }
 
     /// Bytes of an object.
     ///
@@ -113,6 +142,24 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// # Errors
     /// `Storage*`.
     async fn delete(&self, key: &str) -> Result<()>;
+
+    /// Until when the store itself keeps an object from being deleted, in seconds since 1970; `None` where nothing does: it
+    /// is not locked, not there, or the store knows no locks.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is no key, `Storage*`.
+    async fn locked_until(&self, key: &str) -> Result<Option<i64>> {
+        check_key(key).map(|()| None)
+    }
+
+    /// Has the store keep a locked object from being deleted until a time, in seconds since 1970, unless its lock lasts as
+    /// long already. A lock is never shortened, and an object without one gets none.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is no key, `Storage*`.
+    async fn keep_until(&self, key: &str, _until: i64) -> Result<()> {
+        check_key(key)
+    }
 }
 
 /// Refuses keys that a directory could not hold safely.

@@ -7,6 +7,7 @@
 mod batch;
 mod check;
 mod events;
+mod expire;
 pub mod log;
 mod progress;
 mod rollup;
@@ -15,12 +16,14 @@ mod rows;
 pub use batch::gap;
 pub use check::{CheckAnswer, CheckEvent, check};
 pub use events::{CaptureAnswer, CaptureEvent, ItemFailure, Refusal, Tail};
+pub use expire::{ExpireAnswer, ExpireEvent, expire};
+pub(crate) use expire::{expired_before, to_expire};
 pub use progress::label_time;
 pub use rollup::{GATHERED, rollup};
 pub use rows::{known, rebuild};
 
 use crate::config::Resource;
-use crate::services::Services;
+use crate::services::{Services, Step};
 use batch::Batch;
 use holdfast_connectors::SourceSpec;
 use holdfast_connectors::dynamodb::{StreamName, StreamRecord};
@@ -32,29 +35,32 @@ use holdfast_vault::error::{Code, Error, Result};
 /// # Errors
 /// `InvalidInput` if the event is none of a table's stream, `ResourceUnknown` if no resource is that table, `Source*` if
 /// its key cannot be asked for, or what storage and state give; the whole batch may be delivered again.
-pub async fn capture(services: &Services, event: &CaptureEvent) -> Result<CaptureAnswer> {
-    let records = event.records.iter().map(StreamRecord::new).collect::<Result<Vec<_>>>()?;
-    let Some(stream) = stream(event, &records)? else { return Ok(CaptureAnswer::default()) };
-    let mut refused: Option<(usize, Error)> = None;
-    for resource in resources(services, &stream, event.tail.as_ref()).await? {
-        let batch = Batch::new(services, &resource, &stream, &records, event.tail.as_ref()).await?;
-        let failed = batch.store().await?;
-        if let Some((at, error)) = failed
-            && refused.as_ref().is_none_or(|(known, _)| at < *known)
-        {
-            refused = Some((at, error));
+#[must_use] 
+pub fn capture<'a>(services: &'a Services, event: &'a CaptureEvent) -> Step<'a, CaptureAnswer> {
+    Box::pin(async move {
+        let records = event.records.iter().map(StreamRecord::new).collect::<Result<Vec<_>>>()?;
+        let Some(stream) = stream(event, &records)? else { return Ok(CaptureAnswer::default()) };
+        let mut refused: Option<(usize, Error)> = None;
+        for resource in resources(services, &stream, event.tail.as_ref()).await? {
+            let batch = Batch::new(services, &resource, &stream, &records, event.tail.as_ref()).await?;
+            let failed = batch.store().await?;
+            if let Some((at, error)) = failed
+                && refused.as_ref().is_none_or(|(known, _)| at < *known)
+            {
+                refused = Some((at, error));
+            }
         }
-    }
-    let Some((at, error)) = refused else { return Ok(CaptureAnswer::default()) };
-    tracing::error!(
-        table = stream.table,
-        code = error.code.as_str(),
-        error.message,
-        "a record of a stream cannot be taken"
-    );
-    let why = event.tail.as_ref().map(|_| Refusal::new(&error));
-    let failures = vec![ItemFailure { sequence: records[at].sequence.clone() }];
-    Ok(CaptureAnswer { failures, why })
+        let Some((at, error)) = refused else { return Ok(CaptureAnswer::default()) };
+        tracing::error!(
+            table = stream.table,
+            code = error.code.as_str(),
+            error.message,
+            "a record of a stream cannot be taken"
+        );
+        let why = event.tail.as_ref().map(|_| Refusal::new(&error));
+        let failures = vec![ItemFailure { sequence: records[at].sequence.clone() }];
+        Ok(CaptureAnswer { failures, why })
+    })
 }
 
 /// The stream that all records are of.

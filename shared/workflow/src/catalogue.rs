@@ -1,10 +1,11 @@
 //! The catalogue and the index, made again from the vault alone.
 
+use crate::anomaly::Written;
 use crate::capture;
 use crate::commit::{summaries, totals};
 use crate::config::{Policy, Resource};
 use crate::plan::{BackupDetail, value};
-use crate::services::Services;
+use crate::services::{Services, Step};
 use holdfast_common::jobs::{BackupType, Job, JobKind, Status, StatusChange};
 use holdfast_vault::error::{Class, Code, Error, Result};
 use holdfast_vault::format::manifest::Manifest;
@@ -29,43 +30,67 @@ pub struct Rebuilt {
 ///
 /// # Errors
 /// What state and storage give. A damaged manifest is in the answer, and does not keep the others out.
-pub async fn rebuild(services: &Services) -> Result<Rebuilt> {
-    let mut rebuilt = Rebuilt::default();
-    let mut resources: BTreeMap<String, Resource> = BTreeMap::new();
-    for id in services.vault.backups().await? {
-        let manifest = match services.vault.manifest(&id).await {
-            Ok(manifest) => manifest,
-            Err(error) if error.code.class() == Class::Damage => {
-                rebuilt.errors.push(Finding {
-                    object: error.object.unwrap_or_default(),
-                    code: error.code.to_string(),
-                    message: error.message,
-                });
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        let resource = resource(&manifest)?;
-        let mut job = job(&manifest, &resource)?;
-        // What was verified is no part of the vault; where the catalogue still knows it, it stays.
-        job.verified = services.jobs.job(&id).await.ok().and_then(|known| known.verified);
-        services.jobs.put_catalogue(&job).await?;
-        rebuilt.backups += 1;
-        // Ids sort by time, so the newest backup's word stands.
-        resources.insert(resource.name.clone(), resource);
-    }
-    for (name, resource) in resources {
-        match services.jobs.resource(&name).await {
-            Ok(_) => {}
-            Err(error) if error.code == Code::ResourceUnknown => {
-                services.jobs.put_resource(&name, &value(&resource)?).await?;
-            }
-            Err(error) => return Err(error),
+#[must_use] 
+pub fn rebuild(services: &Services) -> Step<'_, Rebuilt> {
+    Box::pin(async move {
+        let mut rebuilt = Rebuilt::default();
+        let mut resources: BTreeMap<String, Resource> = BTreeMap::new();
+        for id in services.vault.backups().await? {
+            let manifest = match services.vault.manifest(&id).await {
+                Ok(manifest) => manifest,
+                Err(error) if error.code.class() == Class::Damage => {
+                    rebuilt.errors.push(Finding {
+                        object: error.object.unwrap_or_default(),
+                        code: error.code.to_string(),
+                        message: error.message,
+                    });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let resource = resource(&manifest)?;
+            enter(services, &job(&manifest, &resource)?).await?;
+            rebuilt.backups += 1;
+            // Ids sort by time, so the newest backup's word stands.
+            resources.insert(resource.name.clone(), resource);
         }
-        rebuilt.resources += 1;
+        for (name, resource) in resources {
+            match services.jobs.resource(&name).await {
+                Ok(_) => {}
+                Err(error) if error.code == Code::ResourceUnknown => {
+                    services.jobs.put_resource(&name, &value(&resource)?).await?;
+                }
+                Err(error) => return Err(error),
+            }
+            rebuilt.resources += 1;
+        }
+        rebuilt.errors.extend(capture::rebuild(services).await?);
+        Ok(rebuilt)
+    })
+}
+
+/// Stores a backup's entry. What was verified, and what was said of how long it stays, is no part of the vault: where the
+/// catalogue still knows it, it stays.
+async fn enter(services: &Services, found: &Job) -> Result<()> {
+    let entered = services.jobs.change_job(&found.id, |known| {
+        let entry = Job {
+            verified: known.verified.take(),
+            hold: known.hold.take(),
+            deletion: known.deletion.take(),
+            expires_at: known.expires_at,
+            ..found.clone()
+        };
+        *known = entry;
+        Ok(true)
+    });
+    match entered.await {
+        Ok(_) => Ok(()),
+        // There is no row, or none that can be read.
+        Err(error) if matches!(error.code, Code::JobUnknown | Code::Internal) => {
+            services.jobs.put_catalogue(found).await
+        }
+        Err(error) => Err(error),
     }
-    rebuilt.errors.extend(capture::rebuild(services).await?);
-    Ok(rebuilt)
 }
 
 fn resource(manifest: &Manifest) -> Result<Resource> {
@@ -86,6 +111,7 @@ fn job(manifest: &Manifest, resource: &Resource) -> Result<Job> {
     let mut detail = BackupDetail::new(resource.clone());
     detail.streams = manifest.streams.iter().map(|stream| stream.info.clone()).collect();
     detail.base.clone_from(&manifest.base);
+    detail.written = Some(Written::of(manifest));
     let mut job = Job::new(&manifest.id, JobKind::Backup, &manifest.resource, started, value(&detail)?);
     job.backup_type = BackupType::deserialize(serde_json::Value::String(manifest.backup_type.clone())).ok();
     job.status = Status::Completed;

@@ -1,13 +1,17 @@
 //! Completes a backup: opens what its tasks left in the vault, proves it whole, seals and writes the manifest.
 
 mod duplicates;
+mod fence;
 mod layers;
+mod referred;
 
+use crate::anomaly::{self, Written};
 use crate::events::{Committed, JobEvent};
 use crate::metrics;
 use crate::plan::{BackupDetail, detail, value};
-use crate::services::Services;
+use crate::services::{Services, Step};
 use crate::staging;
+use referred::Referred;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use holdfast_common::jobs::{Job, JobChange, Status, StreamShape, StreamSummary, Task, Totals};
 use holdfast_connectors::SourceSpec;
@@ -25,24 +29,36 @@ const WARNINGS_KEPT: usize = 100;
 ///
 /// # Errors
 /// `SourceInvalid` if two records have the same key, `ObjectMissing` or `ObjectDamaged` if the vault does not hold
-/// what was admitted, `Cancelled`, or what state and storage give.
-pub async fn commit(services: &Services, event: &JobEvent) -> Result<Committed> {
-    let job = services.jobs.job(&event.job).await?;
-    if job.status != Status::Completed {
-        let manifest = match services.vault.manifest(&job.id).await {
-            Ok(manifest) => manifest,
-            Err(error) if error.code == Code::ObjectMissing => write(services, &job).await?,
-            Err(error) => return Err(error),
-        };
-        let change = completed(&manifest, &job)?;
-        let (job, done) = services.jobs.enter(&job.id, &[Status::Running], Status::Completed, change).await?;
-        if done {
-            metrics::backup_completed(services, &job);
+/// what was admitted, `Overdue` if it took too long, `BaseGone` if the backup that it builds on was deleted meanwhile, `Cancelled`, or what state and storage give.
+#[must_use] 
+pub fn commit<'a>(services: &'a Services, event: &'a JobEvent) -> Step<'a, Committed> {
+    Box::pin(async move {
+        let job = services.jobs.job(&event.job).await?;
+        if job.status != Status::Completed {
+            let written = match services.vault.manifest(&job.id).await {
+                Err(error) if error.code == Code::ObjectMissing => write(services, &job).await,
+                found => found,
+            };
+            match written {
+                Ok(manifest) => complete(services, &job, &manifest).await?,
+                // A twin of this call that came first has taken away what this one was reading.
+                Err(_) if services.jobs.job(&job.id).await?.status == Status::Completed => {}
+                Err(error) => return Err(error),
+            }
         }
+        staging::clear(services, &job.id).await?;
+        services.jobs.forget_work(&job.id).await?;
+        Ok(Committed { captured: is_captured(&job), job: job.id })
+    })
+}
+
+async fn complete(services: &Services, job: &Job, manifest: &Manifest) -> Result<()> {
+    let change = completed(manifest, job)?;
+    let (job, done) = services.jobs.enter(&job.id, &[Status::Running], Status::Completed, change).await?;
+    if done {
+        metrics::backup_completed(services, &job);
     }
-    staging::clear(services, &job.id).await?;
-    services.jobs.forget_work(&job.id).await?;
-    Ok(Committed { captured: is_captured(&job), job: job.id })
+    Ok(())
 }
 
 /// Whether a stream of the service's captures the changes of what was backed up. An embedded table is captured in step
@@ -62,6 +78,7 @@ async fn write(services: &Services, job: &Job) -> Result<Manifest> {
             Error::new(Code::Cancelled, format!("backup {} is {}", job.id, job.status)).object(&job.id)
         );
     }
+    fence::in_time(services, job)?;
     let detail: BackupDetail = detail(job)?;
     let tasks = services.jobs.tasks(&job.id).all().await?;
     let planned: Vec<_> = tasks.into_iter().filter(|task| task.task < detail.tasks).collect();
@@ -70,19 +87,25 @@ async fn write(services: &Services, job: &Job) -> Result<Manifest> {
             .object(&job.id)
             .hint("start it again"));
     }
+    services.vault.need(detail.key_version).await?;
     let left = layers::left(services, &job.id, &planned).await?;
     let segments = segments(services, &left.objects).await?;
     let base = match &detail.base {
-        Some(base) => Some(services.vault.manifest(base).await?),
+        Some(base) => Some(fence::base(services, base).await?),
         None => None,
     };
-    let joined = layers::layered(&job.id, &detail, &left, &segments, base.as_ref())?;
+    let referred = match &base {
+        Some(base) => referred::referred(services, &detail, base).await?,
+        None => Referred::new(),
+    };
+    let of_base = base.as_ref().map(|base| (base, &referred));
+    let joined = layers::layered(&job.id, &detail, &left, &segments, of_base)?;
     let mut totals = Totals::default();
     for task in &planned {
         totals += task.totals;
     }
     check_totals(&job.id, &joined.streams, totals)?;
-    let manifest = Arc::new(Manifest {
+    let mut manifest = Manifest {
         format: FORMAT,
         vault: services.vault.id(),
         id: job.id.clone(),
@@ -93,15 +116,17 @@ async fn write(services: &Services, job: &Job) -> Result<Manifest> {
         policy: value(&detail.resource.policy)?,
         started_at: time(job.started_at.unwrap_or(job.created_at)),
         completed_at: time(services.clock.now()),
-        name_key_version: base
-            .as_ref()
-            .map_or_else(|| services.vault.keys().newest_version(), |base| base.name_key_version),
+        name_key_version: base.as_ref().map_or(detail.key_version, |base| base.name_key_version),
         objects: joined.objects,
         own_objects: base.as_ref().map(|_| u32::try_from(left.objects.len()).unwrap_or(u32::MAX)),
         streams: joined.streams,
-        warnings: few(warnings(&detail, &planned)),
-    });
+        warnings: warnings(&detail, &planned),
+    };
+    let odd = anomaly::of(services, &manifest, &detail.resource.policy, &manifest.warnings).await?;
+    manifest.warnings = few(odd.into_iter().chain(manifest.warnings).collect());
+    let manifest = Arc::new(manifest);
     duplicates::check(services, &detail, &manifest).await?;
+    fence::pass(services, job, &manifest).await?;
     services.vault.put_manifest(&manifest).await?;
     // Of two commits at once the first one's manifest stands; both go on with what is stored.
     services.vault.manifest(&job.id).await
@@ -176,6 +201,7 @@ fn few(mut warnings: Vec<Warning>) -> Vec<Warning> {
 pub fn completed(manifest: &Manifest, job: &Job) -> Result<JobChange> {
     let mut kept: BackupDetail = detail(job)?;
     (kept.plan, kept.plans, kept.joins_from) = (String::new(), Vec::new(), None);
+    kept.written = Some(Written::of(manifest));
     Ok(JobChange {
         warnings: manifest.warnings.clone(),
         totals: Some(totals(manifest)),

@@ -9,13 +9,18 @@
 //!
 //! A fault is told by its field and its place in the file, with the nearest known name where a name is unknown.
 
+mod anomaly;
 mod located;
+mod promises;
 mod rules;
 
+pub use anomaly::AnomalyBounds;
+pub use promises::DrillEvery;
 pub use rules::resource_name;
 
 use holdfast_common::jobs::BackupType;
 use holdfast_connectors::{Limits, SourceSpec};
+use holdfast_retention::Retention;
 use holdfast_vault::error::{Code, Error, Result};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -50,9 +55,13 @@ pub struct Policy {
     /// How much it matters.
     #[serde(default)]
     pub tier: Tier,
-    /// How many days a backup is kept. For ever where absent.
+    /// How many days a backup is kept: the shorter way to write `retention.days`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
+    /// Which backups are kept. Where neither this nor `retention_days` has a rule, those on a schedule are kept 60 days,
+    /// and others for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
     /// When the layers of a stream become one again.
     #[serde(default)]
     pub compaction: Compaction,
@@ -62,12 +71,24 @@ pub struct Policy {
     /// What is verified after each backup.
     #[serde(default)]
     pub verify: VerifyAfter,
+    /// How often a backup is restored for trial; as its tier says where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillEvery>,
+    /// Streams that every backup must have: one without is told, from the first on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<String>,
+    /// How far a backup may differ from the ones before it before that is told.
+    #[serde(default, skip_serializing_if = "AnomalyBounds::is_usual")]
+    pub anomaly: AnomalyBounds,
     /// How blocks are compressed.
     #[serde(default)]
     pub codec: CodecName,
     /// Whether every change is captured as it happens (`dynamodb`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub capture: bool,
+    /// How many days captured changes are kept, in which any second can be restored and a window undone. 35 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture_days: Option<u32>,
 }
 
 /// When the layers of a stream are merged into a new base, as part of a backup.
@@ -146,9 +167,11 @@ impl Tier {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VerifyAfter {
-    /// That all objects are there, and the structure of all of it.
+    /// That all objects are there, with their sizes and the checksums that the store keeps.
     #[default]
     Quick,
+    /// The structure of every layer too.
+    Chain,
     /// Every byte.
     Full,
     /// Nothing.

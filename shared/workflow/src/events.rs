@@ -1,6 +1,7 @@
 //! The events that the state machines and the handlers exchange. They hold names, numbers and pointers: no record, no
 //! path of a source, no key.
 
+use crate::verify::{Part, Stage};
 use holdfast_common::jobs::{BackupType, StreamSummary, Totals};
 use holdfast_connectors::TargetSpec;
 use holdfast_connectors::target::OnConflict;
@@ -157,7 +158,7 @@ pub struct Committed {
 pub struct VerifyEvent {
     /// The backup's id.
     pub job: String,
-    /// `quick`, `full`, `sample=PERCENT`; what the policy asks for after a backup where absent.
+    /// `quick`, `chain`, `full`, `sample=PERCENT`; what the policy asks for after a backup where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
     /// What the last answer gave.
@@ -168,8 +169,12 @@ pub struct VerifyEvent {
 /// How far checking is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyProgress {
-    /// The next object, by its place in the manifest.
-    pub next_object: u32,
+    /// Where it goes on.
+    #[serde(default)]
+    pub stage: Stage,
+    /// The part of the objects that a sample reads: the same from its first call to its last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Part>,
     /// What was found so far.
     pub findings: Findings,
 }

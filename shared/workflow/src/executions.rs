@@ -70,6 +70,12 @@ pub fn verify_name(backup: &str, day: Timestamp) -> String {
     name(&format!("verify-{backup}"), &day.strftime("-%Y%m%d").to_string())
 }
 
+/// The name of the execution that drills a resource on a day.
+#[must_use]
+pub fn drill_name(resource: &str, day: Timestamp) -> String {
+    name(&format!("drill-{resource}"), &day.strftime("-%Y%m%d").to_string())
+}
+
 /// Two parts as one name; where that is too long, a hash stands for the rest of the first.
 fn name(first: &str, last: &str) -> String {
     if first.len() + last.len() <= NAME_MAX {
@@ -99,5 +105,6 @@ mod tests {
             verify_name("01K8Z6T3W4Q5R6S7T8V9W0X1Y2", due),
             "verify-01K8Z6T3W4Q5R6S7T8V9W0X1Y2-20261121"
         );
+        assert_eq!(drill_name("orders", due), "drill-orders-20261121");
     }
 }

@@ -14,7 +14,7 @@ use crate::join::{self, JoinOrder};
 use crate::plan::{
     BackupDetail, ExportOrder, StreamPlan, Way, base_stream, detail, same_plan, source, value,
 };
-use crate::services::Services;
+use crate::services::{Services, Step};
 use async_trait::async_trait;
 use holdfast_common::jobs::{JobError, Staged, Status, Task, Totals};
 use holdfast_connectors::{Cursor, Flow, Source, SourceRange, TreeSink, Want};
@@ -66,48 +66,51 @@ pub struct TaskCursor {
 ///
 /// # Errors
 /// `Source*`, `Storage*`, `Cancelled`, or what state gives.
-pub async fn export_chunk(services: &Services, event: &TaskEvent) -> Result<TaskAnswer> {
-    let task = services.jobs.begin_attempt(&event.job, event.task).await?;
-    if task.status == Status::Completed {
-        return Ok(event.answer(false));
-    }
-    let order: TaskOrder = serde_json::from_value(task.order.clone()).map_err(|e| {
-        Error::new(Code::Internal, format!("task {} has an unreadable order: {e}", task.task))
-    })?;
-    same_plan(event, order.plan())?;
-    if task.staged.is_some() {
-        return Ok(event.answer(true));
-    }
-    let mut out = StagedObjects {
-        services,
-        job: &event.job,
-        task: task.task,
-        step: task.step,
-        kept: false,
-        objects: Vec::new(),
-    };
-    let result = match &order {
-        TaskOrder::Export(order) => Box::pin(export_step(services, &task, order, &mut out)).await,
-        TaskOrder::Join(order) => Box::pin(join::step(services, &task, order, &mut out)).await,
-    };
-    let failed = match result {
-        Ok(step) => match stage(&task, &out, &value(&step)?).await {
-            Ok(more) => return Ok(event.answer(more)),
-            Err(error) => error,
-        },
-        Err(error) => {
-            if out.remove_but(&serde_json::Value::Null).await.is_err() {
-                tracing::warn!(
-                    job = event.job,
-                    task = event.task,
-                    "staging could not be cleared; the job's end clears it"
-                );
-            }
-            error
+#[must_use] 
+pub fn export_chunk<'a>(services: &'a Services, event: &'a TaskEvent) -> Step<'a, TaskAnswer> {
+    Box::pin(async move {
+        let task = services.jobs.begin_attempt(&event.job, event.task).await?;
+        if task.status == Status::Completed {
+            return Ok(event.answer(false));
         }
-    };
-    services.jobs.fail_task(&event.job, event.task, &JobError::from(&failed)).await?;
-    Err(failed)
+        let order: TaskOrder = serde_json::from_value(task.order.clone()).map_err(|e| {
+            Error::new(Code::Internal, format!("task {} has an unreadable order: {e}", task.task))
+        })?;
+        same_plan(event, order.plan())?;
+        if task.staged.is_some() {
+            return Ok(event.answer(true));
+        }
+        let mut out = StagedObjects {
+            services,
+            job: &event.job,
+            task: task.task,
+            step: task.step,
+            kept: false,
+            objects: Vec::new(),
+        };
+        let result = match &order {
+            TaskOrder::Export(order) => Box::pin(export_step(services, &task, order, &mut out)).await,
+            TaskOrder::Join(order) => Box::pin(join::step(services, &task, order, &mut out)).await,
+        };
+        let failed = match result {
+            Ok(step) => match stage(&task, &out, &value(&step)?).await {
+                Ok(more) => return Ok(event.answer(more)),
+                Err(error) => error,
+            },
+            Err(error) => {
+                if out.remove_but(&serde_json::Value::Null).await.is_err() {
+                    tracing::warn!(
+                        job = event.job,
+                        task = event.task,
+                        "staging could not be cleared; the job's end clears it"
+                    );
+                }
+                error
+            }
+        };
+        services.jobs.fail_task(&event.job, event.task, &JobError::from(&failed)).await?;
+        Err(failed)
+    })
 }
 
 /// Says in job state what a step put into staging, and whether the task has more to do. Where that fails, the objects
@@ -168,6 +171,7 @@ async fn export_step(
     let stream = detail.streams.get(order.stream as usize).ok_or_else(|| {
         Error::new(Code::Internal, format!("job {} has no stream {}", job.id, order.stream))
     })?;
+    services.vault.need(detail.key_version).await?;
     let source = source(services, &detail.resource).await?;
     let cursor: Option<TaskCursor> =
         task.cursor.clone().map(serde_json::from_value).transpose().map_err(|e| {
@@ -187,6 +191,7 @@ async fn export_step(
         first,
         codec: codec(detail.resource.policy.codec),
         plan: detail.stream_plan(order.stream),
+        key_version: detail.key_version,
         base: match &detail.base {
             Some(base) => Some(Arc::new(services.vault.manifest(base).await?)),
             None => None,
@@ -207,20 +212,23 @@ struct Reading<'a> {
     first: Origin,
     codec: Codec,
     plan: StreamPlan,
+    key_version: u32,
     base: Option<Arc<Manifest>>,
 }
 
 impl Reading<'_> {
+    /// The version that names chunks and hashes keys: one for all of a backup, its base's if it has one.
+    fn name_version(&self) -> u32 {
+        self.base.as_ref().map_or(self.key_version, |base| base.name_key_version)
+    }
+
     async fn records(&self, out: &mut StagedObjects<'_>) -> Result<StagedStep> {
         let keys = self.services.vault.keys();
         let options = RunsOptions {
             codec: self.codec,
             storage: key_storage(self.stream),
             delta: self.plan.way == Way::Joined,
-            name_version: self
-                .base
-                .as_ref()
-                .map_or_else(|| keys.newest_version(), |base| base.name_key_version),
+            name_version: self.name_version(),
             first: self.first,
             limits: self.services.limits.runs,
         };
@@ -283,7 +291,8 @@ impl Reading<'_> {
             return self.tree_delta(base, out).await;
         }
         let keys = self.services.vault.keys();
-        let writer = TreeWriter::new(keys, self.codec, self.first, self.services.limits.trees)?;
+        let (limits, names) = (self.services.limits.trees, self.name_version());
+        let writer = TreeWriter::on_base(keys, self.codec, self.first, limits, names, false)?;
         let budget = self.services.limits.step_bytes;
         let mut sink =
             TreeExport { writer, out, budget, current: 0, totals: Totals::default(), warnings: Vec::new() };

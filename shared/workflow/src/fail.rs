@@ -1,10 +1,11 @@
 //! Ends a job that came to nothing: its status, its staging, its target.
 
 use crate::commit;
+use crate::drill::{self, DrillInput};
 use crate::events::{Caught, FailAnswer, FailEvent, JobEvent, RestoreInput, UndoInput};
 use crate::metrics;
 use crate::restore;
-use crate::services::Services;
+use crate::services::{Services, Step};
 use crate::staging;
 use crate::undo;
 use holdfast_common::jobs::{Job, JobChange, JobError, JobKind, Status};
@@ -15,37 +16,40 @@ use serde_json::Value;
 ///
 /// # Errors
 /// What state, staging or the target give; the state machine tries again.
-pub async fn fail(services: &Services, event: &FailEvent) -> Result<FailAnswer> {
-    let id = job_id(event)?;
-    let error = job_error(&event.error);
-    let job = match services.jobs.job(&id).await {
-        Ok(job) => job,
-        Err(unknown) if unknown.code == Code::JobUnknown => {
-            return Ok(FailAnswer { job: id, kind: "job".to_owned(), status: None, code: error.code });
+#[must_use] 
+pub fn fail<'a>(services: &'a Services, event: &'a FailEvent) -> Step<'a, FailAnswer> {
+    Box::pin(async move {
+        let id = job_id(event)?;
+        let error = job_error(&event.error);
+        let job = match services.jobs.job(&id).await {
+            Ok(job) => job,
+            Err(unknown) if unknown.code == Code::JobUnknown => {
+                return Ok(FailAnswer { job: id, kind: "job".to_owned(), status: None, code: error.code });
+            }
+            Err(other) => return Err(other),
+        };
+        let error = first_of_tasks(services, &drill::worker(&job), error).await?;
+        let job = if is_committed(services, &job).await? {
+            // Who failed came to nothing only after the manifest was written, and with it the backup is complete.
+            commit::commit(services, &JobEvent { job: id.clone() }).await?;
+            services.jobs.job(&id).await?
+        } else {
+            end(services, job, &error).await?
+        };
+        if job.status == Status::Completed {
+            // Its last step may have ended after it said so, and before it cleared up.
+            staging::clear(services, &job.id).await?;
+            services.jobs.forget_work(&job.id).await?;
+        } else {
+            clean(services, &job).await?;
         }
-        Err(other) => return Err(other),
-    };
-    let error = first_of_tasks(services, &id, error).await?;
-    let job = if is_committed(services, &job).await? {
-        // Who failed came to nothing only after the manifest was written, and with it the backup is complete.
-        commit::commit(services, &JobEvent { job: id.clone() }).await?;
-        services.jobs.job(&id).await?
-    } else {
-        end(services, job, &error).await?
-    };
-    if job.status == Status::Completed {
-        // Its last step may have ended after it said so, and before it cleared up.
-        staging::clear(services, &job.id).await?;
-        services.jobs.forget_work(&job.id).await?;
-    } else {
-        clean(services, &job).await?;
-    }
-    tracing::warn!(job = job.id, status = %job.status, code = error.code, "ended without completing");
-    Ok(FailAnswer {
-        job: job.id,
-        kind: job.kind.to_string(),
-        status: Some(job.status.to_string()),
-        code: error.code,
+        tracing::warn!(job = job.id, status = %job.status, code = error.code, "ended without completing");
+        Ok(FailAnswer {
+            job: job.id,
+            kind: job.kind.to_string(),
+            status: Some(job.status.to_string()),
+            code: error.code,
+        })
     })
 }
 
@@ -79,7 +83,7 @@ async fn first_of_tasks(services: &Services, id: &str, error: JobError) -> Resul
 ///
 /// # Errors
 /// What state gives.
-async fn end(services: &Services, job: Job, error: &JobError) -> Result<Job> {
+pub(crate) async fn end(services: &Services, job: Job, error: &JobError) -> Result<Job> {
     if job.status.is_terminal() {
         return Ok(job);
     }
@@ -98,7 +102,8 @@ async fn end(services: &Services, job: Job, error: &JobError) -> Result<Job> {
     }
 }
 
-/// Removes what a job that did not complete left in staging, in job state and in its target.
+/// Removes what a job that did not complete left in staging, in job state and in its target; of a drill its restore's
+/// too.
 ///
 /// # Errors
 /// What staging, state or the target give.
@@ -110,12 +115,18 @@ pub async fn clean(services: &Services, job: &Job) -> Result<()> {
     if job.kind == JobKind::Restore {
         restore::abandon(services, job).await?;
     }
+    if job.kind == JobKind::Drill {
+        drill::clear(services, job).await?;
+    }
     services.jobs.forget_work(&job.id).await
 }
 
 fn job_id(event: &FailEvent) -> Result<String> {
     if let Ok(RestoreInput::Job { restore }) = serde_json::from_value(event.input.clone()) {
         return Ok(restore);
+    }
+    if let Ok(DrillInput::Job { drill }) = serde_json::from_value(event.input.clone()) {
+        return Ok(drill);
     }
     if let Ok(UndoInput { undo }) = serde_json::from_value(event.input.clone()) {
         return Ok(undo);

@@ -10,7 +10,7 @@ mod shuffle;
 use crate::events::{JoinEvent, Joins, Pointer, TaskEvent};
 use crate::export::{Bitmap, StagedObjects, StagedStep, codec, key_storage};
 use crate::plan::{BackupDetail, StreamPlan, Way, base_stream, detail, value};
-use crate::services::Services;
+use crate::services::{Services, Step};
 use crate::staging;
 use crate::upload::{Registered, registered};
 use holdfast_common::jobs::{Job, JobChange, Status, Task};
@@ -70,48 +70,51 @@ pub enum Join {
 ///
 /// # Errors
 /// `JobState` if the job has ended, or what state and storage give.
-pub async fn plan(services: &Services, event: &JoinEvent) -> Result<Joins> {
-    let list = staging::join_list(&event.join);
-    let job = services.jobs.job(&event.join).await?;
-    let mut detail: BackupDetail = detail(&job)?;
-    let answer = |work| Joins {
-        job: event.join.clone(),
-        work,
-        tasks: Pointer { bucket: services.staging.name().to_owned(), key: list.clone() },
-    };
-    if job.status != Status::Running {
-        return Err(crate::plan::not_running(&job));
-    }
-    let Some(base) = &detail.base else { return Ok(answer(false)) };
-    if staging::has(services, &list).await? {
-        return Ok(answer(true));
-    }
-    let base = services.vault.manifest(base).await?;
-    let from = detail.joins_from.unwrap_or(detail.tasks);
-    let kept = kept_bytes(services, &job.id).await?;
-    let mut tasks = Vec::new();
-    for (stream, info) in (0_u32..).zip(&detail.streams) {
-        let kept = kept.get(&info.name).copied().unwrap_or(0);
-        for join in joins(services, detail.stream_plan(stream), &base, info, kept)? {
-            let order = JoinOrder { plan: detail.plan.clone(), stream, join };
-            let number = from + u32::try_from(tasks.len()).unwrap_or(u32::MAX);
-            tasks.push(Task::new(&job.id, number, &info.name, value(&order)?));
+#[must_use] 
+pub fn plan<'a>(services: &'a Services, event: &'a JoinEvent) -> Step<'a, Joins> {
+    Box::pin(async move {
+        let list = staging::join_list(&event.join);
+        let job = services.jobs.job(&event.join).await?;
+        let mut detail: BackupDetail = detail(&job)?;
+        let answer = |work| Joins {
+            job: event.join.clone(),
+            work,
+            tasks: Pointer { bucket: services.staging.name().to_owned(), key: list.clone() },
+        };
+        if job.status != Status::Running {
+            return Err(crate::plan::not_running(&job));
         }
-    }
-    if tasks.is_empty() {
-        return Ok(answer(false));
-    }
-    services.jobs.put_tasks(&tasks).await?;
-    detail.joins_from = Some(from);
-    detail.tasks = from + u32::try_from(tasks.len()).unwrap_or(u32::MAX);
-    let change = JobChange { detail: Some(value(&detail)?), ..JobChange::default() };
-    services.jobs.update_job(&job.id, change).await?;
-    let listed: Vec<TaskEvent> = tasks
-        .iter()
-        .map(|task| TaskEvent { job: job.id.clone(), task: task.task, plan: detail.plan.clone() })
-        .collect();
-    staging::put_list(services, &list, &listed).await?;
-    Ok(answer(true))
+        let Some(base) = &detail.base else { return Ok(answer(false)) };
+        if staging::has(services, &list).await? {
+            return Ok(answer(true));
+        }
+        let base = services.vault.manifest(base).await?;
+        let from = detail.joins_from.unwrap_or(detail.tasks);
+        let kept = kept_bytes(services, &job.id).await?;
+        let mut tasks = Vec::new();
+        for (stream, info) in (0_u32..).zip(&detail.streams) {
+            let kept = kept.get(&info.name).copied().unwrap_or(0);
+            for join in joins(services, detail.stream_plan(stream), &base, info, kept)? {
+                let order = JoinOrder { plan: detail.plan.clone(), stream, join };
+                let number = from + u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+                tasks.push(Task::new(&job.id, number, &info.name, value(&order)?));
+            }
+        }
+        if tasks.is_empty() {
+            return Ok(answer(false));
+        }
+        services.jobs.put_tasks(&tasks).await?;
+        detail.joins_from = Some(from);
+        detail.tasks = from + u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+        let change = JobChange { detail: Some(value(&detail)?), ..JobChange::default() };
+        services.jobs.update_job(&job.id, change).await?;
+        let listed: Vec<TaskEvent> = tasks
+            .iter()
+            .map(|task| TaskEvent { job: job.id.clone(), task: task.task, plan: detail.plan.clone() })
+            .collect();
+        staging::put_list(services, &list, &listed).await?;
+        Ok(answer(true))
+    })
 }
 
 /// Bytes of records that the tasks of each stream kept in staging, about.

@@ -2,7 +2,9 @@
 //!
 //! A figure of a job is given where its status changed, so that a repeat of the step gives none.
 
+use crate::anomaly;
 use crate::config::{Policy, Resource, Tier};
+use crate::drill::DrillDetail;
 use crate::plan::BackupDetail;
 use crate::services::Services;
 use holdfast_common::jobs::{Job, JobKind, JobStore};
@@ -37,12 +39,14 @@ pub fn backup_started(services: &Services, job: &Job) {
 /// A backup completed.
 pub fn backup_completed(services: &Services, job: &Job) {
     let totals = &job.totals;
+    let odd = job.warnings.iter().filter(|told| anomaly::CODES.contains(&told.code.as_str())).count() as u64;
     let figures = [
         count("BackupsCompleted", 1),
         seconds("BackupDuration", took(job, job.started_at)),
         bytes("BackupBytes", totals.bytes),
         count("BackupRecords", totals.records + totals.files),
         bytes("StoredBytes", totals.stored_bytes),
+        count("Anomalies", odd),
     ];
     put(services, job, backup_tier(job), &figures);
 }
@@ -53,11 +57,23 @@ pub async fn restore_completed(services: &Services, job: &Job) {
     put(services, job, configured_tier(&services.jobs, &job.resource).await, &figures);
 }
 
+/// A drill completed: how long the restore took, and whether it gave what was backed up.
+pub async fn drill_completed(services: &Services, job: &Job, detail: &DrillDetail) {
+    let rto = SignedDuration::from_millis(i64::try_from(detail.rto_ms.unwrap_or(0)).unwrap_or(i64::MAX));
+    let figures = [
+        count("DrillsCompleted", 1),
+        count("DrillDiffers", u64::from(!detail.equal())),
+        seconds("DrillRtoSeconds", rto),
+    ];
+    put(services, job, configured_tier(&services.jobs, &job.resource).await, &figures);
+}
+
 /// A job failed.
 pub async fn job_failed(services: &Services, job: &Job) {
     let (name, tier) = match job.kind {
         JobKind::Backup => ("BackupsFailed", backup_tier(job)),
         JobKind::Restore => ("RestoresFailed", configured_tier(&services.jobs, &job.resource).await),
+        JobKind::Drill => ("DrillsFailed", configured_tier(&services.jobs, &job.resource).await),
         JobKind::Undo => return,
     };
     put(services, job, tier, &[count(name, 1)]);

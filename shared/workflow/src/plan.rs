@@ -3,11 +3,13 @@
 mod base;
 
 pub use base::{StreamPlan, Way, base_stream};
+pub(crate) use base::stream_gone;
 
+use crate::anomaly::Written;
 use crate::config::Resource;
 use crate::events::{BackupInput, PlanEvent, Planned, Pointer, TaskEvent};
 use crate::metrics;
-use crate::services::Services;
+use crate::services::{Services, Step};
 use crate::staging;
 use async_trait::async_trait;
 use holdfast_common::jobs::{BackupType, Job, JobChange, JobKind, JobStore, Status, Task};
@@ -44,6 +46,17 @@ pub struct BackupDetail {
     /// What planning has to say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// The newest version of the vault key when this was planned: every step has at least that one, and a backup without
+    /// a base names chunks and hashes keys under it, whatever is newest when a step is carried out.
+    #[serde(default = "first_version")]
+    pub key_version: u32,
+    /// What was written for it, once it is complete: later backups are compared with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Written>,
+}
+
+const fn first_version() -> u32 {
+    1
 }
 
 impl BackupDetail {
@@ -59,6 +72,8 @@ impl BackupDetail {
             plans: Vec::new(),
             joins_from: None,
             warnings: Vec::new(),
+            key_version: first_version(),
+            written: None,
         }
     }
 
@@ -110,39 +125,45 @@ pub async fn source(services: &Services, resource: &Resource) -> Result<Box<dyn 
 ///
 /// # Errors
 /// `ResourceUnknown`, `Source*`, `JobState` if the job has ended, or what state and staging give.
-pub async fn plan(services: &Services, event: &PlanEvent) -> Result<Planned> {
-    let id = event.execution.job_id()?;
-    let job = begin(services, event, &id).await?;
-    let planned = Planned {
-        job: id.clone(),
-        tasks: Pointer { bucket: services.staging.name().to_owned(), key: staging::task_list(&id) },
-    };
-    if staging::has_task_list(services, &id).await? {
-        return Ok(planned);
-    }
-    let mut detail: BackupDetail = detail(&job)?;
-    let source = source(services, &detail.resource).await?;
-    detail.streams = source.streams().await?;
-    // Not the job's own word: an attempt that was cut short may have made it a full one.
-    let asked = event.input.backup_type.unwrap_or(detail.resource.policy.backup_type);
-    let actual = build_on(services, &job, asked, &mut detail).await?;
-    let listed = cut(services, &id, &mut detail, source.as_ref()).await?;
-    detail.tasks = u32::try_from(listed.len()).unwrap_or(u32::MAX);
-    services
-        .jobs
-        .update_job(
-            &id,
-            JobChange {
-                detail: Some(value(&detail)?),
-                backup_type: Some(actual),
-                warnings: detail.warnings.clone(),
-                ..JobChange::default()
-            },
-        )
-        .await?;
-    staging::put_task_list(services, &id, &listed).await?;
-    tracing::info!(job = id, resource = detail.resource.name, tasks = detail.tasks, "planned");
-    Ok(planned)
+#[must_use] 
+pub fn plan<'a>(services: &'a Services, event: &'a PlanEvent) -> Step<'a, Planned> {
+    Box::pin(async move {
+        let id = event.execution.job_id()?;
+        let job = begin(services, event, &id).await?;
+        let planned = Planned {
+            job: id.clone(),
+            tasks: Pointer { bucket: services.staging.name().to_owned(), key: staging::task_list(&id) },
+        };
+        if staging::has_task_list(services, &id).await? {
+            return Ok(planned);
+        }
+        let mut detail: BackupDetail = detail(&job)?;
+        // A process that is long at work takes up here what was rotated meanwhile.
+        services.vault.refresh().await?;
+        detail.key_version = services.vault.keys().newest_version();
+        let source = source(services, &detail.resource).await?;
+        detail.streams = source.streams().await?;
+        // Not the job's own word: an attempt that was cut short may have made it a full one.
+        let asked = event.input.backup_type.unwrap_or(detail.resource.policy.backup_type);
+        let actual = build_on(services, &job, asked, &mut detail).await?;
+        let listed = cut(services, &id, &mut detail, source.as_ref()).await?;
+        detail.tasks = u32::try_from(listed.len()).unwrap_or(u32::MAX);
+        services
+            .jobs
+            .update_job(
+                &id,
+                JobChange {
+                    detail: Some(value(&detail)?),
+                    backup_type: Some(actual),
+                    warnings: detail.warnings.clone(),
+                    ..JobChange::default()
+                },
+            )
+            .await?;
+        staging::put_task_list(services, &id, &listed).await?;
+        tracing::info!(job = id, resource = detail.resource.name, tasks = detail.tasks, "planned");
+        Ok(planned)
+    })
 }
 
 /// Chooses the base and what becomes of each stream. Gives the type that the backup really is: one that cannot build
@@ -163,6 +184,9 @@ async fn build_on(
         base::Base::Backup(manifest) => {
             let compaction = detail.resource.policy.compaction;
             detail.plans = base::ways(services, &manifest, &detail.streams, compaction, &mut detail.warnings);
+            // What the policy expects is missed by the commit, whatever the base held.
+            let expected = &detail.resource.policy.expect;
+            detail.warnings.retain(|told| !expected.iter().any(|name| *told == stream_gone(name)));
             detail.base = Some(manifest.id.clone());
             Ok(asked)
         }

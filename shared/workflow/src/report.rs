@@ -1,12 +1,13 @@
 //! What programs are told of a job, in JSON.
 
+use crate::drill::{DrillDetail, DrillReport};
 use crate::events::Selection;
 use crate::history::{Counts, Exactness};
 use crate::plan::{BackupDetail, detail};
 use crate::restore;
 use crate::undo::{UndoCounts, UndoDetail, UndoOf};
 use holdfast_common::jobs::{
-    BackupType, Job, JobError, JobKind, Status, StatusChange, StreamSummary, Task, Totals, Verified,
+    BackupType, Deletion, Hold, Job, JobError, JobKind, Status, StatusChange, StreamSummary, Task, Totals, Verified,
 };
 use holdfast_connectors::SourceSpec;
 use holdfast_vault::error::Result;
@@ -30,6 +31,16 @@ pub struct BackupReport {
     completed_at: Option<String>,
     verified: Option<Verified>,
     error: Option<JobError>,
+    #[serde(flatten)]
+    fate: Fate,
+}
+
+/// What says how long a backup stays.
+#[derive(Debug, Serialize)]
+struct Fate {
+    hold: Option<Hold>,
+    deletion: Option<Deletion>,
+    expires_at: Option<String>,
 }
 
 impl BackupReport {
@@ -48,6 +59,7 @@ impl BackupReport {
             completed_at: job.completed_at.map(exact),
             verified: job.verified,
             error: job.error,
+            fate: Fate { hold: job.hold, deletion: job.deletion, expires_at: job.expires_at.map(exact) },
         }
     }
 }
@@ -73,6 +85,8 @@ pub struct JobReport {
     verified: Option<Verified>,
     warnings: Vec<Warning>,
     error: Option<JobError>,
+    #[serde(flatten)]
+    fate: Fate,
     tasks: Vec<TaskReport>,
 }
 
@@ -82,6 +96,7 @@ enum What {
     Backup { source: SourceSpec },
     Restore { backup: String, target: String, selection: Selection, conflicts: u64 },
     Undo { undo: Box<UndoReport> },
+    Drill { drill: Box<DrillReport> },
 }
 
 /// What an undo did.
@@ -134,6 +149,7 @@ impl JobReport {
             verified: job.verified,
             warnings: job.warnings,
             error: job.error,
+            fate: Fate { hold: job.hold, deletion: job.deletion, expires_at: job.expires_at.map(exact) },
             tasks: tasks.into_iter().map(TaskReport::from).collect(),
         })
     }
@@ -151,6 +167,11 @@ impl What {
                 let (backup, target, selection, written) = restore::asked(job)?;
                 let (target, conflicts) = (target.to_string(), written.conflicts);
                 Self::Restore { backup, target, selection, conflicts }
+            }
+            JobKind::Drill => {
+                let of: DrillDetail = detail(job)?;
+                let completed = job.status == Status::Completed;
+                Self::Drill { drill: Box::new(DrillReport::of(of, completed)) }
             }
             JobKind::Undo => {
                 let of: UndoDetail = detail(job)?;

@@ -13,7 +13,7 @@ use crate::events::{
 };
 use crate::metrics;
 use crate::plan::{detail, value};
-use crate::services::Services;
+use crate::services::{Services, Step};
 use crate::staging;
 use holdfast_common::jobs::{Job, JobChange, JobKind, JobStore, Status, StreamSummary, Task, Totals};
 use holdfast_connectors::target::Position;
@@ -88,28 +88,40 @@ impl PartOrder {
 ///
 /// # Errors
 /// `JobUnknown`, `Target*`, `Object*`, `Cancelled`, or what state and storage give.
-pub async fn restore(services: &Services, event: &RestoreEvent) -> Result<Value> {
-    match event {
-        RestoreEvent::Plan { input, execution } => value(&plan(services, input, execution).await?),
-        RestoreEvent::Check { input, execution } => value(&checked(services, input, execution).await?),
-        RestoreEvent::Part(event) => value(&part::part(services, event).await?),
-        RestoreEvent::Finish(event) => value(&finish(services, event).await?),
-    }
+#[must_use] 
+pub fn restore<'a>(services: &'a Services, event: &'a RestoreEvent) -> Step<'a, Value> {
+    Box::pin(async move {
+        match event {
+            RestoreEvent::Plan { input, execution } => value(&plan(services, input, execution).await?),
+            RestoreEvent::Check { input, execution } => value(&checked(services, input, execution).await?),
+            RestoreEvent::Part(event) => value(&part::part(services, event).await?),
+            RestoreEvent::Finish(event) => value(&finish(services, event).await?),
+        }
+    })
 }
 
 /// Makes the job of a restore, pending, so that an execution can be started with its id alone.
 ///
 /// # Errors
 /// `JobUnknown` if there is no such backup, `InvalidInput` if the selection does not fit it, or what state gives.
-pub async fn request(services: &Services, id: &str, request: &RestoreRequest) -> Result<Job> {
-    let (request, warnings) = at::resolve(services, request).await?;
-    let manifest = backup(services, &request.backup).await?;
-    select::check(&manifest, &request.selection)?;
-    let detail =
-        RestoreDetail { request, order: None, plan: String::new(), tasks: 0, written: Written::default() };
-    let mut job = Job::new(id, JobKind::Restore, &manifest.resource, services.clock.now(), value(&detail)?);
-    job.warnings = warnings;
-    services.jobs.create_job(&job).await
+#[must_use] 
+pub fn request<'a>(services: &'a Services, id: &'a str, request: &'a RestoreRequest) -> Step<'a, Job> {
+    Box::pin(async move {
+        let (request, warnings) = at::resolve(services, request).await?;
+        let manifest = backup(services, &request.backup).await?;
+        select::check(&manifest, &request.selection)?;
+        let detail = RestoreDetail {
+            request,
+            order: None,
+            plan: String::new(),
+            tasks: 0,
+            written: Written::default(),
+        };
+        let mut job =
+            Job::new(id, JobKind::Restore, &manifest.resource, services.clock.now(), value(&detail)?);
+        job.warnings = warnings;
+        services.jobs.create_job(&job).await
+    })
 }
 
 /// As [`request`], where job state is at hand and the vault is not: what the vault must say, the plan asks it.
@@ -150,24 +162,31 @@ async fn completed(jobs: &JobStore, id: &str) -> Result<Job> {
 ///
 /// # Errors
 /// As [`request`], and `Target*`.
-pub async fn dry_run(services: &Services, id: &str, request: &RestoreRequest) -> Result<WouldRestore> {
-    let (request, warnings) = at::resolve(services, request).await?;
-    let manifest = backup(services, &request.backup).await?;
-    let streams = select::check(&manifest, &request.selection)?;
-    let order = order(id, &request, &streams);
-    target(services, &request, &order).await?.check(&order).await?;
-    let mut totals = Totals::default();
-    for stream in &streams {
-        totals.records += stream.records;
-        totals.files += stream.files;
-        totals.bytes += stream.bytes;
-    }
-    Ok(WouldRestore {
-        backup: request.backup,
-        streams_total: streams.len() as u64,
-        streams: streams.into_iter().map(summary).collect(),
-        totals,
-        warnings,
+#[must_use] 
+pub fn dry_run<'a>(
+    services: &'a Services,
+    id: &'a str,
+    request: &'a RestoreRequest,
+) -> Step<'a, WouldRestore> {
+    Box::pin(async move {
+        let (request, warnings) = at::resolve(services, request).await?;
+        let manifest = backup(services, &request.backup).await?;
+        let streams = select::check(&manifest, &request.selection)?;
+        let order = order(id, &request, &streams);
+        target(services, &request, &order).await?.check(&order).await?;
+        let mut totals = Totals::default();
+        for stream in &streams {
+            totals.records += stream.records;
+            totals.files += stream.files;
+            totals.bytes += stream.bytes;
+        }
+        Ok(WouldRestore {
+            backup: request.backup,
+            streams_total: streams.len() as u64,
+            streams: streams.into_iter().map(summary).collect(),
+            totals,
+            warnings,
+        })
     })
 }
 

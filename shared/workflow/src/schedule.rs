@@ -36,7 +36,7 @@ impl Schedule {
     /// What is wrong with which of the two.
     pub fn parse(expression: &str, time_zone: Option<&str>) -> Result<Self, Fault> {
         let zone = time_zone.unwrap_or("UTC");
-        check_zone(zone)?;
+        self::zone(zone)?;
         let schedule = Self(crontab(expression, zone)?);
         match schedule.next(Timestamp::UNIX_EPOCH) {
             Some(_) => Ok(schedule),
@@ -89,7 +89,8 @@ impl Schedule {
     }
 
     /// The first due time after a time, if there is one within four years.
-    fn next(&self, after: Timestamp) -> Option<Timestamp> {
+    #[must_use]
+    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
         self.0.find_next(after).ok().map(|due| due.timestamp())
     }
 }
@@ -119,7 +120,11 @@ fn fault(expression: &str, why: &str, hint: &'static str) -> Fault {
     Fault { field: "schedule", message: format!("{expression:?} is no schedule: {why}"), hint }
 }
 
-fn check_zone(name: &str) -> Result<(), Fault> {
+/// A time zone by its IANA name, if a schedule can follow it.
+///
+/// # Errors
+/// What is wrong with the name.
+pub fn zone(name: &str) -> Result<TimeZone, Fault> {
     const HINT: &str = "write an IANA name as Europe/Berlin, or leave the field out for UTC";
     let wrong = |why: &str| Fault { field: "time_zone", message: format!("{name:?} {why}"), hint: HINT };
     // What the machine itself calls local would be another zone on another machine.
@@ -137,7 +142,7 @@ fn check_zone(name: &str) -> Result<(), Fault> {
         }
         before = change.offset();
     }
-    Ok(())
+    Ok(zone)
 }
 
 /// Rules of time zones are looked at from then on.

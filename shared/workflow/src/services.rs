@@ -1,13 +1,18 @@
 //! What the steps work with.
 
+use futures::future::BoxFuture;
 use holdfast_common::Clock;
 use holdfast_common::jobs::JobStore;
 use holdfast_common::telemetry::Metrics;
 use holdfast_connectors::Clients;
+use holdfast_vault::error::Result;
 use holdfast_vault::read::Vault;
 use holdfast_vault::storage::Storage;
 use holdfast_vault::write::{RunLimits, TreeLimits};
 use std::sync::Arc;
+
+/// The answer of a step that is under way. Boxed where it is made, so that who calls a step is not built with all of it.
+pub type Step<'a, T> = BoxFuture<'a, Result<T>>;
 
 /// How much one call of a handler does.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +29,12 @@ pub struct WorkLimits {
     pub objects_at_once: usize,
     /// Bytes of objects that one call of verify reads, about.
     pub verify_bytes: u64,
+    /// Objects that one call of prune looks at, about.
+    pub prune_objects: u64,
+    /// Ids of objects that one call of prune holds in memory, about: some 48 bytes each.
+    pub prune_ids: usize,
+    /// Backups that one call of prune ends.
+    pub prune_backups: usize,
     /// Rows of a state table that a worker joins in memory, at most: 32 bytes each. A larger one is joined in shards.
     pub broadcast_rows: u64,
     /// Rows of one shard of a join, about.
@@ -45,6 +56,9 @@ impl Default for WorkLimits {
             workers: 40,
             objects_at_once: 8,
             verify_bytes: 8 << 30,
+            prune_objects: 50_000,
+            prune_ids: 2_000_000,
+            prune_backups: 500,
             broadcast_rows: 4 << 20,
             shard_rows: 2 << 20,
             overlay_keys: 4 << 20,

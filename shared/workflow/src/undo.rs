@@ -23,7 +23,7 @@ use crate::config::Resource;
 use crate::events::{UndoAnswer, UndoEvent};
 use crate::history::Choice;
 use crate::plan::value;
-use crate::services::Services;
+use crate::services::{Services, Step};
 use holdfast_common::jobs::{Job, JobKind, JobStore, Status};
 use holdfast_connectors::{Live, open_live};
 use holdfast_vault::error::{Code, Error, Result};
@@ -34,13 +34,18 @@ use jiff::Timestamp;
 /// # Errors
 /// `JobUnknown`, `TargetConflict` if the policy is to fail or the proof fails, `Target*`, `Object*`, `Cancelled`, or
 /// what state and storage give.
-pub async fn undo(services: &Services, event: &UndoEvent) -> Result<UndoAnswer> {
-    match event {
-        UndoEvent::Plan { input, execution } => Box::pin(plan::plan(services, &input.undo, execution)).await,
-        UndoEvent::Apply(event) => apply::apply(services, &event.job).await,
-        UndoEvent::Prove(event) => prove::prove(services, &event.job).await,
-        UndoEvent::Finish(event) => prove::finish(services, &event.job).await,
-    }
+#[must_use] 
+pub fn undo<'a>(services: &'a Services, event: &'a UndoEvent) -> Step<'a, UndoAnswer> {
+    Box::pin(async move {
+        match event {
+            UndoEvent::Plan { input, execution } => {
+                Box::pin(plan::plan(services, &input.undo, execution)).await
+            }
+            UndoEvent::Apply(event) => apply::apply(services, &event.job).await,
+            UndoEvent::Prove(event) => prove::prove(services, &event.job).await,
+            UndoEvent::Finish(event) => prove::finish(services, &event.job).await,
+        }
+    })
 }
 
 /// Makes the job of an undo, pending, so that an execution can be started with its id alone. `keys` are the only
@@ -49,19 +54,22 @@ pub async fn undo(services: &Services, event: &UndoEvent) -> Result<UndoAnswer> 
 /// # Errors
 /// `InvalidInput` if the window or the resource is not one that can be undone, `JobUnknown` if there is no such undo to
 /// be taken back, or what state and staging give.
-pub async fn request(
-    services: &Services,
-    id: &str,
-    request: &UndoRequest,
-    keys: Option<&[String]>,
-) -> Result<Job> {
-    let resource = check(services, request).await?;
-    if let Some(keys) = keys {
-        piece::keep_keys(services, id, keys).await?;
-    }
-    let detail = UndoDetail::new(request.clone(), keys.is_some());
-    let job = Job::new(id, JobKind::Undo, &resource, services.clock.now(), value(&detail)?);
-    services.jobs.create_job(&job).await
+#[must_use] 
+pub fn request<'a>(
+    services: &'a Services,
+    id: &'a str,
+    request: &'a UndoRequest,
+    keys: Option<&'a [String]>,
+) -> Step<'a, Job> {
+    Box::pin(async move {
+        let resource = check(services, request).await?;
+        if let Some(keys) = keys {
+            piece::keep_keys(services, id, keys).await?;
+        }
+        let detail = UndoDetail::new(request.clone(), keys.is_some());
+        let job = Job::new(id, JobKind::Undo, &resource, services.clock.now(), value(&detail)?);
+        services.jobs.create_job(&job).await
+    })
 }
 
 /// As [`request`], where job state is at hand and the vault is not: what the vault must say, the plan asks it. There is

@@ -4,7 +4,7 @@ use crate::events::{TaskAnswer, TaskEvent};
 use crate::export::seen::Seen;
 use crate::export::{StagedStep, TaskCursor};
 use crate::plan::value;
-use crate::services::Services;
+use crate::services::{Services, Step};
 use crate::staging;
 use holdfast_common::jobs::{JobError, PackRow, Status, StepEnd, Task};
 use holdfast_vault::error::{Code, Error, Result};
@@ -44,27 +44,32 @@ pub fn registered(row: &PackRow) -> Result<Registered> {
 ///
 /// # Errors
 /// `StagingDamaged`, `Storage*`, `Cancelled`, or what state gives.
-pub async fn upload_part(services: &Services, event: &TaskEvent) -> Result<TaskAnswer> {
-    let job = services.jobs.job(&event.job).await?;
-    if job.status == Status::Cancelled {
-        return Err(Error::new(Code::Cancelled, format!("backup {} was cancelled", job.id)).object(&job.id));
-    }
-    let task = services.jobs.task(&event.job, event.task).await?;
-    let Some(staged) = task.staged.clone() else {
-        return Ok(event.answer(task.status != Status::Completed));
-    };
-    match admit(services, event, &task, staged).await {
-        Ok(done) => Ok(event.answer(!done)),
-        Err(error) => {
-            // A twin of this call may have admitted the step meanwhile, and removed it from staging.
-            let now = services.jobs.task(&event.job, event.task).await?;
-            if now.step > task.step {
-                return Ok(event.answer(now.status != Status::Completed));
-            }
-            services.jobs.fail_task(&event.job, event.task, &JobError::from(&error)).await?;
-            Err(error)
+#[must_use] 
+pub fn upload_part<'a>(services: &'a Services, event: &'a TaskEvent) -> Step<'a, TaskAnswer> {
+    Box::pin(async move {
+        let job = services.jobs.job(&event.job).await?;
+        if job.status == Status::Cancelled {
+            return Err(
+                Error::new(Code::Cancelled, format!("backup {} was cancelled", job.id)).object(&job.id)
+            );
         }
-    }
+        let task = services.jobs.task(&event.job, event.task).await?;
+        let Some(staged) = task.staged.clone() else {
+            return Ok(event.answer(task.status != Status::Completed));
+        };
+        match admit(services, event, &task, staged).await {
+            Ok(done) => Ok(event.answer(!done)),
+            Err(error) => {
+                // A twin of this call may have admitted the step meanwhile, and removed it from staging.
+                let now = services.jobs.task(&event.job, event.task).await?;
+                if now.step > task.step {
+                    return Ok(event.answer(now.status != Status::Completed));
+                }
+                services.jobs.fail_task(&event.job, event.task, &JobError::from(&error)).await?;
+                Err(error)
+            }
+        }
+    })
 }
 
 async fn admit(services: &Services, event: &TaskEvent, task: &Task, staged: Value) -> Result<bool> {

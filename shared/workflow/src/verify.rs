@@ -1,156 +1,111 @@
-//! Verifies a backup: quick, full, or a sample.
+//! Verifies a backup: quick, chain, a sample, or full.
 
-use crate::config::VerifyAfter;
+mod level;
+mod quarantine;
+mod sample;
+mod stages;
+
+pub use level::Level;
+pub use sample::Part;
+pub use stages::Stage;
+
+use crate::config::{Policy, VerifyAfter};
 use crate::events::{VerifyAnswer, VerifyEvent, VerifyProgress};
 use crate::metrics;
-use crate::services::Services;
-use futures::{StreamExt, TryStreamExt, stream};
+use crate::services::{Services, Step};
 use holdfast_common::jobs::{JobChange, Verified};
-use holdfast_connectors::KeyFinder;
 use holdfast_vault::error::{Class, Code, Error, Result};
-use holdfast_vault::format::manifest::{Manifest, StreamManifest, manifest_key};
-use holdfast_vault::model::StreamKind;
-use holdfast_vault::read::verify::{self, Depth, Finding, Findings};
-use holdfast_vault::read::{RecordKeys, tree_layers};
+use holdfast_vault::format::manifest::{Manifest, manifest_key};
+use holdfast_vault::read::verify::Findings;
 use holdfast_vault::storage::ByteRange;
-use std::fmt;
+use quarantine::Finder;
+use stages::{Budget, Verification};
 use std::str::FromStr;
 use std::sync::Arc;
 
 /// Findings that an answer names; further ones are counted as one more.
 const NAMED: usize = 100;
-
-/// How thorough a verification is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Level {
-    /// Every object is there and has its size; the manifest and all footers open and add up.
-    Quick,
-    /// Every byte of every object.
-    Full,
-    /// Quick, and every byte of this percentage of the objects.
-    Sample(f64),
-}
-
-impl FromStr for Level {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let percent = |text: &str| text.parse::<f64>().ok().filter(|p| *p > 0.0 && *p <= 100.0);
-        match text {
-            "quick" => Ok(Self::Quick),
-            "full" => Ok(Self::Full),
-            _ => text.strip_prefix("sample=").and_then(percent).map(Self::Sample).ok_or_else(|| {
-                Error::new(Code::InvalidInput, format!("{text:?} is no level of verification"))
-                    .object("--level")
-                    .hint("use quick, full or sample=PERCENT, with more than 0 and at most 100")
-            }),
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Quick => f.write_str("quick"),
-            Self::Full => f.write_str("full"),
-            Self::Sample(percent) => write!(f, "sample={percent}"),
-        }
-    }
-}
-
-impl Level {
-    /// How deep an object of a backup is looked at. Which objects a sample takes follows from their ids and the
-    /// sample's seed, so that a repeat takes the same and another day others.
-    fn depth(self, object: [u8; 16], seed: u64) -> Depth {
-        match self {
-            Self::Quick => Depth::Quick,
-            Self::Full => Depth::Full,
-            Self::Sample(percent) => {
-                let mut first = [0_u8; 8];
-                first.copy_from_slice(&object[..8]);
-                let place = (u64::from_le_bytes(first) ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)) % 10_000;
-                #[allow(clippy::cast_precision_loss)]
-                if (place as f64) < percent * 100.0 { Depth::Full } else { Depth::Quick }
-            }
-        }
-    }
-}
+/// The level of damage that every level finds: a manifest that does not open.
+const MANIFEST_LEVEL: &str = "quick";
 
 /// Checks a backup, as much of it as one call reads; the last answer is recorded with the backup.
 ///
+/// What is damaged is put into quarantine, and the other backups that need it are marked; what was in quarantine and is
+/// whole again leaves it.
+///
 /// # Errors
 /// `JobUnknown`, `InvalidInput`, or `Storage*` where it could not look. Damage is in the answer.
-pub async fn verify(services: &Services, event: &VerifyEvent) -> Result<VerifyAnswer> {
-    event.level.as_deref().map(Level::from_str).transpose()?;
-    let manifest = match services.vault.manifest(&event.job).await {
-        Ok(manifest) => Arc::new(manifest),
-        Err(error) if error.code.class() == Class::Damage => return unreadable(services, event, error).await,
-        Err(error) => return Err(error),
-    };
-    let Some(level) = level(event, &manifest)? else {
-        let progress = VerifyProgress { next_object: 0, findings: Findings::clean() };
-        return Ok(answer(event, "none".to_owned(), false, progress));
-    };
-    let (first, mut findings) = match &event.progress {
-        Some(progress) => (progress.next_object, progress.findings.clone()),
-        None => (0, verify::totals(&services.vault, &manifest).await?),
-    };
-    let next = next_object(services, &manifest, first);
-    // A day's sample is another day's by its seed; within one verification it stays, since the manifest's does.
-    let seed = services.clock.now().as_second().unsigned_abs() / 86_400;
-    let checks = (first..next).map(|at| {
-        let (vault, manifest) = (services.vault.clone(), manifest.clone());
-        let depth = manifest.objects.get(at as usize).map_or(Depth::Quick, |o| level.depth(o.id.0, seed));
-        tokio::spawn(async move { verify::object(&vault, &manifest, at, depth).await })
-    });
-    let checked: Vec<Findings> = stream::iter(checks)
-        .buffered(services.limits.objects_at_once.min(parallelism()))
-        .map(|joined| joined.map_err(|e| Error::new(Code::Internal, format!("a check ended early: {e}")))?)
-        .try_collect()
-        .await?;
-    for more in checked {
-        merge(&mut findings, more);
-    }
-    let more = (next as usize) < manifest.objects.len();
-    if !more && level == Level::Full && findings.valid() {
-        merged(services, &manifest, &mut findings).await?;
-    }
-    let answer = answer(event, level.to_string(), more, VerifyProgress { next_object: next, findings });
-    if !more {
-        record(services, &answer).await?;
-        let policy = serde_json::from_value(manifest.policy.clone()).ok();
-        metrics::backup_verified(services, &manifest.resource, policy.as_ref(), answer.valid).await;
-    }
-    Ok(answer)
+#[must_use] 
+pub fn verify<'a>(services: &'a Services, event: &'a VerifyEvent) -> Step<'a, VerifyAnswer> {
+    Box::pin(async move {
+        event.level.as_deref().map(Level::from_str).transpose()?;
+        let manifest = match services.vault.manifest(&event.job).await {
+            Ok(manifest) => Arc::new(manifest),
+            Err(error) if error.code.class() == Class::Damage => {
+                return unreadable(services, event, error).await;
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(level) = level(event, &manifest)? else {
+            let progress =
+                VerifyProgress { stage: Stage::default(), sample: None, findings: Findings::clean() };
+            return Ok(answer(event, "none".to_owned(), false, progress));
+        };
+        let mut progress = match event.progress.clone() {
+            Some(progress) => progress,
+            None => begin(services, &manifest, level).await?,
+        };
+        let quarantined = quarantine::known(services).await?;
+        let verification =
+            Verification { services, manifest: manifest.clone(), level, part: progress.sample, quarantined };
+        if event.progress.is_none() {
+            verification.foundations(&mut progress.findings).await?;
+        }
+        let mut budget = Budget::new(services.limits.verify_bytes);
+        let next = loop {
+            match verification.step(progress.stage, &mut budget, &mut progress.findings).await? {
+                Some(next) if !budget.is_spent() => progress.stage = next,
+                next => break next,
+            }
+        };
+        let more = next.is_some();
+        let sample = progress.sample;
+        let progress = VerifyProgress { stage: next.unwrap_or_default(), ..progress };
+        let answer = answer(event, level.to_string(), more, progress);
+        if !more {
+            if let Some(part) = sample {
+                services.jobs.end_sample(&manifest.resource, part.from(), part.next()).await?;
+            }
+            end(services, &manifest, level, &answer).await?;
+        }
+        Ok(answer)
+    })
 }
 
-/// Whether the layers of each stream merge to what the manifest says of it.
-async fn merged(services: &Services, manifest: &Arc<Manifest>, findings: &mut Findings) -> Result<()> {
-    for stream in manifest.streams.iter().filter(|stream| stream.layers.len() > 1) {
-        match merges(services, manifest, stream).await {
-            Err(error) if error.code.class() == Class::Damage => {
-                findings.data_integrity = false;
-                findings.errors.push(Finding {
-                    object: error.object.unwrap_or_default(),
-                    code: error.code.to_string(),
-                    message: error.message,
-                });
-            }
-            other => other?,
+/// Where a verification begins. A sample's part stays the same to its end, whoever else verifies meanwhile.
+async fn begin(services: &Services, manifest: &Manifest, level: Level) -> Result<VerifyProgress> {
+    let sample = match level {
+        Level::Sample(percent) => {
+            Some(Part::new(services.jobs.sample_start(&manifest.resource).await?, percent))
+        }
+        Level::Quick | Level::Chain | Level::Full => None,
+    };
+    Ok(VerifyProgress { stage: Stage::first(level), sample, findings: Findings::clean() })
+}
+
+/// Records what was found.
+async fn end(services: &Services, manifest: &Manifest, level: Level, answer: &VerifyAnswer) -> Result<()> {
+    if answer.valid {
+        let key = manifest_key(&manifest.id);
+        let row = services.jobs.damaged_object(&key).await?;
+        if row.is_some_and(|row| row.level == MANIFEST_LEVEL || level == Level::Full) {
+            services.jobs.clear_damaged(&key).await?;
         }
     }
+    record(services, answer).await?;
+    let policy = serde_json::from_value(manifest.policy.clone()).ok();
+    metrics::backup_verified(services, &manifest.resource, policy.as_ref(), answer.valid).await;
     Ok(())
-}
-
-async fn merges(services: &Services, manifest: &Arc<Manifest>, stream: &StreamManifest) -> Result<()> {
-    if stream.info.shape == StreamKind::Tree {
-        return tree_layers::check(&services.vault, manifest, stream).await;
-    }
-    let finder = KeyFinder::new(&stream.info)?;
-    let key_of = |value: &[u8]| finder.key(value);
-    let hasher = services.vault.keys().key_hasher(manifest.name_key_version)?;
-    let keys = RecordKeys::new(hasher, &key_of);
-    holdfast_vault::read::merged::check(&services.vault, manifest, stream, &keys).await
 }
 
 fn parallelism() -> usize {
@@ -161,24 +116,13 @@ fn level(event: &VerifyEvent, manifest: &Manifest) -> Result<Option<Level>> {
     if let Some(level) = &event.level {
         return level.parse().map(Some);
     }
-    let policy: crate::config::Policy = serde_json::from_value(manifest.policy.clone()).unwrap_or_default();
+    let policy: Policy = serde_json::from_value(manifest.policy.clone()).unwrap_or_default();
     Ok(match policy.verify {
         VerifyAfter::None => None,
         VerifyAfter::Quick => Some(Level::Quick),
+        VerifyAfter::Chain => Some(Level::Chain),
         VerifyAfter::Full => Some(Level::Full),
     })
-}
-
-fn next_object(services: &Services, manifest: &Manifest, first: u32) -> u32 {
-    let (mut next, mut bytes) = (first, 0);
-    for object in manifest.objects.iter().skip(first as usize) {
-        next += 1;
-        bytes += object.size;
-        if bytes >= services.limits.verify_bytes {
-            break;
-        }
-    }
-    next
 }
 
 /// Adds findings, naming only so many objects: an answer must fit an event.
@@ -197,25 +141,31 @@ fn answer(event: &VerifyEvent, level: String, more: bool, progress: VerifyProgre
 
 async fn unreadable(services: &Services, event: &VerifyEvent, error: Error) -> Result<VerifyAnswer> {
     let key = manifest_key(&event.job);
+    let job = services.jobs.job(&event.job).await;
     if error.code == Code::ObjectMissing {
         // Without a manifest there is a backup to verify only if the catalogue says that it was completed.
-        let job = services.jobs.job(&event.job).await?;
-        if job.status != holdfast_common::jobs::Status::Completed {
-            return Err(Error::new(Code::JobState, format!("backup {} is {}", job.id, job.status))
-                .object(job.id)
+        let job = job.as_ref().map_err(Clone::clone)?;
+        if !job.is_restorable() {
+            let is = if job.deletion.is_some() { "deleted" } else { job.status.as_str() };
+            return Err(Error::new(Code::JobState, format!("backup {} is {is}", job.id))
+                .object(&job.id)
                 .hint("only a completed backup can be verified"));
         }
     }
     let bytes = services.vault.storage().get(&key, ByteRange::All).await.map_or(0, |b| b.len() as u64);
     let findings = Findings {
-        errors: vec![Finding { object: key, code: error.code.to_string(), message: error.message }],
+        errors: vec![stages::unreadable(&event.job, error)],
         bytes_checked: bytes,
         ..Findings::default()
     };
+    let resource = job.as_ref().map_or("", |job| job.resource.as_str());
+    let finder = Finder { services, backup: &event.job, resource, level: MANIFEST_LEVEL };
+    finder.note(&findings.errors, None).await?;
     let level = event.level.clone().unwrap_or_else(|| Level::Quick.to_string());
-    let answer = answer(event, level, false, VerifyProgress { next_object: 0, findings });
+    let progress = VerifyProgress { stage: Stage::default(), sample: None, findings };
+    let answer = answer(event, level, false, progress);
     record(services, &answer).await?;
-    if let Ok(job) = services.jobs.job(&event.job).await {
+    if let Ok(job) = job {
         metrics::backup_verified(services, &job.resource, None, answer.valid).await;
     }
     Ok(answer)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.deploy.harness import artifacts, world
-from tests.deploy.harness.emulator import ACCOUNT, REGION, Caller, Emulator
+from tests.deploy.harness.emulator import ACCOUNT, REGION, ROOT, Caller, Emulator
 from tests.deploy.harness.waiting import until
 
 STACK = "shop-backup"
@@ -158,11 +158,13 @@ class Deployment:
         if done.returncode != 0:
             raise AssertionError(f"holdfast apply: {done.stdout}{done.stderr}\n{self.emulator.said()}")
 
-    def command(self, *arguments: str, stack: str | None = None) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *arguments: str, stack: str | None = None, caller: Caller = ROOT
+    ) -> subprocess.CompletedProcess[str]:
         """The command line, on this stack; with the answer in JSON."""
         return subprocess.run(
             [str(artifacts.command()), "--stack", stack or self.name, "--json", *arguments],
-            env=self.emulator.environment(),
+            env=self.emulator.environment(caller),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -258,10 +260,13 @@ class Deployment:
         stored = self.client("s3").get_object(Bucket=self.outputs["VaultBucketName"], Key="keys/00000001.json")
         return json.loads(stored["Body"].read())
 
+    def role_arn(self, function: str) -> str:
+        """The ARN of a function's role."""
+        return self.client("lambda").get_function_configuration(FunctionName=self.function(function))["Role"]
+
     def role(self, function: str) -> Caller:
         """A caller with the role of a function."""
-        configuration = self.client("lambda").get_function_configuration(FunctionName=self.function(function))
-        return self.assume(configuration["Role"])
+        return self.assume(self.role_arn(function))
 
     def assume(self, role: str) -> Caller:
         """A caller with a role, whomever it trusts."""

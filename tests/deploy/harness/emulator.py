@@ -73,12 +73,12 @@ class Emulator:
         """What Python's own client needs to trust it."""
         return ssl.create_default_context(cafile=self.authority)
 
-    def environment(self) -> dict[str, str]:
-        """What a program needs in its environment to reach the emulator, and nothing else."""
+    def environment(self, caller: Caller = ROOT) -> dict[str, str]:
+        """What a program needs in its environment to reach the emulator with the rights of a caller, and nothing else."""
         given = {
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": ROOT.key,
-            "AWS_SECRET_ACCESS_KEY": ROOT.secret,
+            "AWS_ACCESS_KEY_ID": caller.key,
+            "AWS_SECRET_ACCESS_KEY": caller.secret,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_CA_BUNDLE": self.authority,
@@ -88,7 +88,7 @@ class Emulator:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
-        return kept | given
+        return kept | given | ({"AWS_SESSION_TOKEN": caller.token} if caller.token else {})
 
     def start(self) -> None:
         served, key = certificate.make(self.state, HOST)

@@ -18,22 +18,25 @@ READER = ROOT / "tools" / "holdfast-read.py"
 
 
 class Copy:
-    """A vault that was copied out of its bucket, and its key, unwrapped by KMS."""
+    """A vault that was copied out of its bucket, and its keys, unwrapped by KMS."""
 
     def __init__(self, stack: Deployment, into: Path, bucket: str | None = None) -> None:
         self.vault = into / "vault"
-        self.key = into / "vault-key"
         copy_objects(stack.client("s3"), bucket or stack.outputs["VaultBucketName"], self.vault)
-        wrapped = json.loads((self.vault / "keys" / "00000001.json").read_text())
-        plain = stack.client("kms").decrypt(
-            CiphertextBlob=base64.b64decode(wrapped["wrapped"]),
-            EncryptionContext={"holdfast:vault": wrapped["vault"]},
-        )["Plaintext"]
-        self.key.write_text(base64.b64encode(plain).decode())
+        self.keys: list[str] = []
+        for file in sorted((self.vault / "keys").iterdir()):
+            wrapped = json.loads(file.read_text())
+            plain = stack.client("kms").decrypt(
+                CiphertextBlob=base64.b64decode(wrapped["wrapped"]),
+                EncryptionContext={"holdfast:vault": wrapped["vault"]},
+            )["Plaintext"]
+            key = into / f"vault-key-{wrapped['version']}"
+            key.write_text(base64.b64encode(plain).decode())
+            self.keys += ["--vault-key", f"{wrapped['version']}={key}"]
 
     def read(self, *arguments: str) -> str:
         """What the reader prints."""
-        command = [sys.executable, str(READER), "--vault", str(self.vault), "--vault-key", f"1={self.key}", *arguments]
+        command = [sys.executable, str(READER), "--vault", str(self.vault), *self.keys, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode != 0:
             raise AssertionError(f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}")

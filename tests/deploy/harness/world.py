@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +50,22 @@ def prepare(emulator: Emulator) -> dict[str, str]:
 def lock(stack: Deployment) -> None:
     """Sets the lock of the vault bucket, which the emulator's CloudFormation leaves out: as the template says it."""
     retention = {"Mode": stack.parameters["ObjectLockMode"], "Days": int(stack.parameters["ObjectLockDays"])}
+    _lock(stack, {"Rule": {"DefaultRetention": retention}})
+
+
+@contextmanager
+def unlocked(stack: Deployment) -> Iterator[None]:
+    """What is written meanwhile is as if its lock had ended."""
+    _lock(stack, {})
+    try:
+        yield
+    finally:
+        lock(stack)
+
+
+def _lock(stack: Deployment, rule: dict[str, Any]) -> None:
     stack.client("s3").put_object_lock_configuration(
-        Bucket=stack.outputs["VaultBucketName"],
-        ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": retention}},
+        Bucket=stack.outputs["VaultBucketName"], ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"} | rule
     )
 
 
@@ -73,20 +88,25 @@ def target_table(stack: Deployment, name: str) -> Any:
 def tested(stack: Deployment) -> str:
     """A table under protection that no test changes; gives its name."""
     shop.put_all(stack.table(TESTED), shop.products(TESTED_ITEMS - 1))
-    stack.apply({"name": "tested", "source": {"kind": "dynamodb", "table": TESTED}, "policy": {}})
+    stack.apply(tested_resource())
     return TESTED
 
 
+def tested_resource() -> dict[str, Any]:
+    return {"name": "tested", "source": {"kind": "dynamodb", "table": TESTED}, "policy": {"drill": "off"}}
+
+
 def products(stack: Deployment) -> dict[str, Any]:
-    return {"name": "products", "source": {"kind": "dynamodb", "table": stack.outputs["ProductsTableName"]}, "policy": {}}
+    source = {"kind": "dynamodb", "table": stack.outputs["ProductsTableName"]}
+    return {"name": "products", "source": source, "policy": {"drill": "off"}}
 
 
 def site() -> dict[str, Any]:
-    return {"name": "site", "source": {"kind": "s3", "bucket": SITE, "prefix": "www/"}, "policy": {}}
+    return {"name": "site", "source": {"kind": "s3", "bucket": SITE, "prefix": "www/"}, "policy": {"drill": "off"}}
 
 
 def orders() -> dict[str, Any]:
-    return {"name": "orders", "source": {"kind": "dynamodb", "table": ORDERS}, "policy": {"capture": True}}
+    return {"name": "orders", "source": {"kind": "dynamodb", "table": ORDERS}, "policy": {"capture": True, "drill": "off"}}
 
 
 class Queue:
@@ -120,15 +140,37 @@ def subscribed(stack: Deployment, name: str) -> Queue:
 @cache
 def administrator(stack: Deployment) -> str:
     """The ARN of a role that is granted everything."""
-    iam = stack.client("iam")
-    trusts = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-    role = iam.create_role(
-        RoleName="administrator", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trusts]})
-    )["Role"]
-    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    iam.put_role_policy(
-        RoleName="administrator",
-        PolicyName="everything",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [everything]}),
+    return _role(stack, "administrator", [("*", "*")])
+
+
+@cache
+def operator(stack: Deployment) -> str:
+    """The ARN of a role that is granted what docs/deploying.md says of an operator."""
+    table = stack.client("dynamodb").describe_table(TableName=stack.outputs["JobTableName"])["Table"]["TableArn"]
+    states = f"arn:aws:states:{REGION}:{ACCOUNT}"
+    rows = [f"dynamodb:{action}" for action in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query")]
+    return _role(
+        stack,
+        "operator",
+        [
+            ("cloudformation:DescribeStacks", f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{stack.name}/*"),
+            ("states:StartExecution", f"{states}:stateMachine:{stack.name}-*"),
+            (["states:DescribeExecution", "states:GetExecutionHistory"], f"{states}:execution:{stack.name}-*"),
+            (rows, [table, f"{table}/index/*"]),
+            ("dynamodb:ListTagsOfResource", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TESTED}"),
+        ],
     )
+
+
+def _role(stack: Deployment, name: str, grants: list[tuple[Any, Any]]) -> str:
+    """A role that anybody may take, with grants of actions on resources; gives its ARN."""
+    iam = stack.client("iam")
+
+    def policy(*statements: dict[str, Any]) -> str:
+        return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow"} | each for each in statements]})
+
+    trusts = policy({"Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"})
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusts)["Role"]
+    granted = policy(*({"Action": actions, "Resource": resources} for actions, resources in grants))
+    iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=granted)
     return role["Arn"]

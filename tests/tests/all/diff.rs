@@ -136,6 +136,18 @@ fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn captured_windows_and_backups_tell_what_a_model_says() {
+    windows_tell_what_a_model_says(None).await;
+}
+
+/// Changes are hashed as ever, and later backups under the new version of the vault key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn windows_reach_across_rotations_of_the_key() {
+    for round in [0, 2, 5] {
+        windows_tell_what_a_model_says(Some(round)).await;
+    }
+}
+
+async fn windows_tell_what_a_model_says(rotated: Option<u32>) {
     let shop = Shop::new(true).await;
     let mut random = numbers(7);
     let mut model: Model = (0..60).map(|n| (format!("p-{n}"), random(100))).collect();
@@ -144,6 +156,9 @@ async fn captured_windows_and_backups_tell_what_a_model_says() {
     let mut backups = vec![(back_up(&shop.cloud, TABLE).await, model.clone())];
     let mut times = vec![(moment().await, model.clone())];
     for round in 0..8 {
+        if rotated == Some(round) {
+            shop.cloud.rotate_keys(false).await.unwrap();
+        }
         for _ in 0..random(25) {
             let id = format!("p-{}", random(80));
             if random(4) == 0 {

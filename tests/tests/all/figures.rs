@@ -114,7 +114,7 @@ async fn a_backup_tells_once_that_it_began_and_what_came_of_it() {
     bench.back_up("nightly").await;
     let told = bench.kept.take();
     let value = |of: &str| told.iter().find(|(name, _)| name == of).unwrap().1;
-    assert_eq!(told.len(), 5, "{told:?}");
+    assert_eq!(told.len(), 6, "{told:?}");
     assert_eq!((value("BackupsCompleted"), value("BackupRecords")), (1.0, 40.0));
     assert!(value("BackupBytes") > 0.0 && value("StoredBytes") > 0.0 && value("BackupDuration") >= 0.0);
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// No process may ever need more.
 const MOST_MEMORY: u64 = 512 << 20;
 
-fn is_full() -> bool {
+pub(crate) fn is_full() -> bool {
     ["HOLDFAST_FULL", "CI"].iter().any(|name| std::env::var_os(name).is_some())
 }
 

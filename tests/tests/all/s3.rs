@@ -260,3 +260,27 @@ async fn a_vault_in_a_bucket_holds_and_gives_back_a_tree() {
     let wrong = WrappingKey { id: "0".repeat(32), secret: SecretKey::new([8; 32]) };
     assert!(Vault::open(vault, &wrong).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_vault_is_copied_below_a_prefix_of_a_bucket_and_restored_from_there() {
+    let shop = Bucket::new().await;
+    let source = shop.dir.path().join("site");
+    fs::create_dir(&source).unwrap();
+    hostile_tree(&source);
+    shop.apply(&json!({"kind": "files", "path": source}));
+    let backup = shop.back_up();
+    let place = format!("s3://copy/vaults/shop?region=eu-west-1&endpoint={}", shop.endpoint);
+    let copied = shop.done(&["copy", "--to", &place]);
+    assert_eq!((&copied["backups_copied"], &copied["objects_there"]), (&json!(1), &json!(0)));
+    let again = shop.done(&["copy", "--to", &place, "--verify"]);
+    assert_eq!((&again["objects_copied"], &again["objects_there"]), (&json!(0), &copied["objects_copied"]));
+    let stored: Vec<String> = shop.objects("copy", "").await.into_keys().collect();
+    assert_eq!(json!(stored.len()), copied["objects_copied"]);
+    assert!(stored.iter().all(|key| key.starts_with("vaults/shop/")), "{stored:?}");
+    assert_eq!(shop.done(&["verify", &backup, "--from-copy", &place])["valid"], true);
+    fs::remove_dir_all(shop.dir.path().join("home/vault")).unwrap();
+    let target = shop.dir.path().join("restored");
+    let to = format!("files:{}", target.display());
+    shop.done(&["restore", "latest:shop", "--from-copy", &place, "--to", &to]);
+    assert_eq!(tree(&target), tree(&source));
+}

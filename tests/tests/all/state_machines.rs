@@ -47,7 +47,9 @@ const RETRYABLE: &[(&str, &[&[Code]])] = &[
     ("${UploadPartFunctionArn}", &[STAGING]),
     ("${CommitFunctionArn}", &[]),
     ("${VerifyFunctionArn}", &[]),
+    ("${PruneFunctionArn}", &[]),
     ("${RestoreFunctionArn}", &[TARGET]),
+    ("${DrillFunctionArn}", &[SOURCE, TARGET]),
     ("${FailFunctionArn}", &[TARGET]),
     ("${UndoFunctionArn}", &[TARGET, STAGING]),
     ("${CaptureFunctionArn}", &[]),
@@ -58,7 +60,7 @@ const RETRYABLE: &[(&str, &[&[Code]])] = &[
 
 /// Steps that a failure leads to where it is theirs to tell what is left, or whoever waits for an answer.
 const TELLING: &[(&str, &str)] =
-    &[("${NativeRestoreFunctionArn}", "abandon"), ("${RestoreTestFunctionArn}", "answer")];
+    &[("${NativeRestoreFunctionArn}", "abandon"), ("${PruneFunctionArn}", "abandon"), ("${RestoreTestFunctionArn}", "answer")];
 
 struct Machine {
     name: String,

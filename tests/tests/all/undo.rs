@@ -139,12 +139,28 @@ fn expected(good: &Records, bad: &Records, since: &Records) -> Records {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_bad_hour_is_taken_back_and_good_writes_stay() {
+    a_bad_hour_is_taken_back(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_bad_hour_is_taken_back_across_rotations_of_the_key() {
+    a_bad_hour_is_taken_back(true).await;
+}
+
+async fn a_bad_hour_is_taken_back(rotated: bool) {
     let (good, bad, since) = hour();
     let shop = Shop::new(&good).await;
+    let rotate = async || {
+        if rotated {
+            shop.cloud.rotate_keys(false).await.unwrap();
+        }
+    };
     let first = shop.back_up().await;
     shop.put(&bad);
+    rotate().await;
     let second = shop.back_up().await;
     shop.put(&since);
+    rotate().await;
     let asked = between(&first, &second);
     let dry = dry_run(shop.cloud.services(), &asked, None, 10).await.unwrap();
     assert_eq!((dry.window.added, dry.window.changed, dry.window.deleted), (20, 100, 20));
@@ -174,6 +190,7 @@ async fn a_bad_hour_is_taken_back_and_good_writes_stay() {
     );
 
     // The undo is undone, and that undo too.
+    rotate().await;
     let (again, counts) = shop.undo(&of(&id)).await;
     assert_eq!((counts.in_window, counts.undone, counts.conflicts), (137, 137, 0));
     assert_eq!(shop.get(), since);

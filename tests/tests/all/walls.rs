@@ -80,11 +80,17 @@ struct Member {
 /// What of ours a crate may depend on, in what it ships.
 fn allowed(member: &Member, functions: &BTreeSet<String>) -> Option<BTreeSet<String>> {
     let vault = ["holdfast-vault"].as_slice();
-    let steps =
-        ["holdfast-kms", "holdfast-workflow", "holdfast-common", "holdfast-connectors", "holdfast-vault"]
-            .as_slice();
+    let steps = [
+        "holdfast-kms",
+        "holdfast-workflow",
+        "holdfast-retention",
+        "holdfast-common",
+        "holdfast-connectors",
+        "holdfast-vault",
+    ]
+    .as_slice();
     let (names, all_functions) = match member.name.as_str() {
-        "holdfast-vault" => ([].as_slice(), false),
+        "holdfast-vault" | "holdfast-retention" => ([].as_slice(), false),
         "holdfast-common" | "holdfast-connectors" | "holdfast-kms" => (vault, false),
         "holdfast-workflow" => (&steps[2..], false),
         "holdfast-recovery" | "holdfast-lambda" => (steps, false),

@@ -421,6 +421,9 @@ fn outputs() -> BTreeMap<String, String> {
         ("RestoreMachineArn", machine("restore")),
         ("VerifyMachineArn", machine("verify")),
         ("UndoMachineArn", machine("undo")),
+        ("DrillMachineArn", machine("drill")),
+        ("PruneMachineArn", machine("prune")),
+        ("StagingBucketName", "staging".to_owned()),
         ("SourceTableArns", format!("{table}/orders,{table}/gone")),
         ("SourceBucketArns", String::new()),
         ("TargetTableArns", format!("{table}/restored-*")),
@@ -436,6 +439,7 @@ fn machines() -> HashMap<String, StateMachine> {
         ("restore", include_str!("../../../../infra/statemachines/restore.asl.json")),
         ("verify", include_str!("../../../../infra/statemachines/verify.asl.json")),
         ("undo", include_str!("../../../../infra/statemachines/undo.asl.json")),
+        ("drill", include_str!("../../../../infra/statemachines/drill.asl.json")),
     ];
     let load = |(name, text): (&str, &str)| {
         let machine = StateMachine::load(name, text, &substitutions()).unwrap();

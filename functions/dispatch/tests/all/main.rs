@@ -8,6 +8,7 @@
 
 mod backups;
 mod dead;
+mod drills;
 mod property;
 mod support;
 mod verifies;

@@ -5,6 +5,7 @@ use super::item::{self, Item, json, number, read_json, read_number, text};
 use super::table::SORT_KEY;
 use super::{JobStore, Pages};
 use crate::wait::back_off;
+use futures::future::BoxFuture;
 use holdfast_vault::error::Result;
 use holdfast_vault::format::changes::Gap;
 use serde::{Deserialize, Serialize};
@@ -67,11 +68,12 @@ impl CaptureRow {
         self.newest.min(held.unwrap_or(i64::MAX))
     }
 
-    /// Adds a gap, unless one that is known holds it.
+    /// Adds a gap, unless one that is known holds it, in place of those that it holds.
     pub fn add_gap(&mut self, gap: Gap) {
         if self.gaps.iter().any(|known| known.from <= gap.from && gap.to <= known.to) {
             return;
         }
+        self.gaps.retain(|known| known.from < gap.from || gap.to < known.to);
         self.gaps.push(gap);
         self.gaps.sort();
         while self.gaps.len() > GAPS {
@@ -99,8 +101,9 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    pub async fn capture(&self, resource: &str) -> Result<Option<CaptureRow>> {
-        Ok(self.capture_item(resource).await?.map(|(row, _)| row))
+    #[must_use] 
+    pub fn capture<'a>(&'a self, resource: &'a str) -> BoxFuture<'a, Result<Option<CaptureRow>>> {
+        Box::pin(async move { Ok(self.capture_item(resource).await?.map(|(row, _)| row)) })
     }
 
     /// All rows with their resources' names, by name.
@@ -152,16 +155,23 @@ impl JobStore {
         Err(self.error(Failure::Conflict, &doing))
     }
 
-    async fn capture_item(&self, resource: &str) -> Result<Option<(CaptureRow, u64)>> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(item::key(CAPTURE_PARTITION, resource)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.error(failure(&error), &format!("reading the capture of {resource}")))?;
-        answer.item.map(|item| Ok((read_json(&item, "body")?, read_number(&item, "revision")?))).transpose()
+    fn capture_item<'a>(&'a self, resource: &'a str) -> BoxFuture<'a, Result<Option<(CaptureRow, u64)>>> {
+        Box::pin(async move {
+            let answer = self
+                .client
+                .get_item()
+                .table_name(&self.table)
+                .set_key(Some(item::key(CAPTURE_PARTITION, resource)))
+                .consistent_read(true)
+                .send()
+                .await
+                .map_err(|error| {
+                    self.error(failure(&error), &format!("reading the capture of {resource}"))
+                })?;
+            answer
+                .item
+                .map(|item| Ok((read_json(&item, "body")?, read_number(&item, "revision")?)))
+                .transpose()
+        })
     }
 }

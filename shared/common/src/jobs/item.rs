@@ -1,6 +1,6 @@
 //! How rows are written as items and read back.
 
-use super::table::{BY_KIND, BY_OPEN, BY_RESOURCE, PARTITION_KEY, SORT_KEY};
+use super::table::{BY_KIND, BY_OPEN, BY_RESOURCE, EXPIRES_AT, PARTITION_KEY, SORT_KEY};
 use super::{Job, PackRow, Status, Task, Totals, time};
 use aws_sdk_dynamodb::types::AttributeValue;
 use holdfast_vault::error::{Code, Error, Result};
@@ -104,7 +104,13 @@ pub(super) fn job_item(job: &Job, revision: u64) -> Result<Item> {
     if !job.status.is_terminal() {
         item.insert(BY_OPEN.partition_key.to_owned(), text(OPEN_PARTITION));
     }
+    item.extend(job.rows_expire_at().map(|at| (EXPIRES_AT.to_owned(), seconds(at))));
     Ok(item)
+}
+
+/// A time as the service reads it in [`EXPIRES_AT`].
+pub(super) fn seconds(at: Timestamp) -> AttributeValue {
+    number(u64::try_from(at.as_second()).unwrap_or(0))
 }
 
 /// Where [`BY_RESOURCE`] keeps a resource's jobs of a kind.

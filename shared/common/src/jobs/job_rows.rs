@@ -8,6 +8,7 @@ use super::item::{
 use super::table::{BY_KIND, BY_OPEN, BY_RESOURCE, IndexDefinition};
 use super::{Job, JobChange, JobKind, JobStore, Pages, Status, StatusChange};
 use crate::wait::back_off;
+use futures::future::BoxFuture;
 use holdfast_vault::error::{Code, Error, Result};
 use jiff::Timestamp;
 
@@ -16,36 +17,43 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    pub async fn create_job(&self, job: &Job) -> Result<Job> {
-        match self.put_job(job, 0, None).await {
-            Ok(()) => Ok(job.clone()),
-            Err(Failure::Condition) => self.job(&job.id).await,
-            Err(other) => Err(self.error(other, &format!("creating {} {}", job.kind, job.id))),
-        }
+    #[must_use] 
+    pub fn create_job<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Job>> {
+        Box::pin(async move {
+            match self.put_job(job, 0, None).await {
+                Ok(()) => Ok(job.clone()),
+                Err(Failure::Condition) => self.job(&job.id).await,
+                Err(other) => Err(self.error(other, &format!("creating {} {}", job.kind, job.id))),
+            }
+        })
     }
 
     /// Stores a job in place of whatever is stored of that id: for rebuilding the catalogue from the vault.
     ///
     /// # Errors
     /// `StateUnavailable`.
-    pub async fn put_catalogue(&self, job: &Job) -> Result<()> {
-        let doing = format!("cataloguing {} {}", job.kind, job.id);
-        self.client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(job_item(job, 0)?))
-            .send()
-            .await
-            .map_err(|error| self.error(failure(&error), &doing))?;
-        Ok(())
+    #[must_use] 
+    pub fn put_catalogue<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let doing = format!("cataloguing {} {}", job.kind, job.id);
+            self.client
+                .put_item()
+                .table_name(&self.table)
+                .set_item(Some(job_item(job, 0)?))
+                .send()
+                .await
+                .map_err(|error| self.error(failure(&error), &doing))?;
+            Ok(())
+        })
     }
 
     /// A job.
     ///
     /// # Errors
     /// `JobUnknown` if there is none, `StateUnavailable`.
-    pub async fn job(&self, id: &str) -> Result<Job> {
-        Ok(self.job_and_revision(id).await?.0)
+    #[must_use] 
+    pub fn job<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Job>> {
+        Box::pin(async move { Ok(self.job_and_revision(id).await?.0) })
     }
 
     /// Jobs of a kind, newest first: all of them, or those of one resource.
@@ -96,8 +104,15 @@ impl JobStore {
     /// # Errors
     /// `JobUnknown`, `Cancelled` if the job was cancelled, `JobState` if it is of another status than `from`,
     /// `StateUnavailable`, `StateConflict` if others change the job all the time.
-    pub async fn transition(&self, id: &str, from: &[Status], to: Status, change: JobChange) -> Result<Job> {
-        Ok(self.enter(id, from, to, change).await?.0)
+    #[must_use] 
+    pub fn transition<'a>(
+        &'a self,
+        id: &'a str,
+        from: &'a [Status],
+        to: Status,
+        change: JobChange,
+    ) -> BoxFuture<'a, Result<Job>> {
+        Box::pin(async move { Ok(self.enter(id, from, to, change).await?.0) })
     }
 
     /// As [`JobStore::transition`], and whether it was this call that changed the status: false for a repeat. Where an
@@ -105,39 +120,45 @@ impl JobStore {
     ///
     /// # Errors
     /// As [`JobStore::transition`].
-    pub async fn enter(
-        &self,
-        id: &str,
-        from: &[Status],
+    #[must_use] 
+    pub fn enter<'a>(
+        &'a self,
+        id: &'a str,
+        from: &'a [Status],
         to: Status,
         change: JobChange,
-    ) -> Result<(Job, bool)> {
-        let now = self.clock.now();
-        self.change_job(id, |job| {
-            if job.status == to {
-                return Ok(false);
-            }
-            if !from.contains(&job.status) {
-                return Err(refused(job, to));
-            }
-            apply(job, &change);
-            enter(job, to, now);
-            Ok(true)
+    ) -> BoxFuture<'a, Result<(Job, bool)>> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            self.change_job(id, |job| {
+                if job.status == to {
+                    return Ok(false);
+                }
+                if !from.contains(&job.status) {
+                    return Err(refused(job, to));
+                }
+                apply(job, &change);
+                enter(job, to, now);
+                Ok(true)
+            })
+            .await
         })
-        .await
     }
 
     /// Changes what a job says without changing its status. May be repeated.
     ///
     /// # Errors
     /// `JobUnknown`, `StateUnavailable`, `StateConflict` if others change the job all the time.
-    pub async fn update_job(&self, id: &str, change: JobChange) -> Result<Job> {
-        let changed = self.change_job(id, |job| {
-            let before = job.clone();
-            apply(job, &change);
-            Ok(*job != before)
-        });
-        Ok(changed.await?.0)
+    #[must_use] 
+    pub fn update_job<'a>(&'a self, id: &'a str, change: JobChange) -> BoxFuture<'a, Result<Job>> {
+        Box::pin(async move {
+            let changed = self.change_job(id, |job| {
+                let before = job.clone();
+                apply(job, &change);
+                Ok(*job != before)
+            });
+            Ok(changed.await?.0)
+        })
     }
 
     /// Removes the row of a job that did nothing and is not to: it was asked for only to be looked at. One that is at work
@@ -145,22 +166,25 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    pub async fn withdraw_job(&self, id: &str) -> Result<()> {
-        let sent = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(item::key(job_partition(id), JOB_SORT)))
-            .condition_expression("NOT #status IN (:running, :completed)")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":running", text(Status::Running.as_str()))
-            .expression_attribute_values(":completed", text(Status::Completed.as_str()))
-            .send()
-            .await;
-        match sent.map_err(|error| failure(&error)) {
-            Ok(_) | Err(Failure::Condition) => Ok(()),
-            Err(other) => Err(self.error(other, &format!("withdrawing job {id}"))),
-        }
+    #[must_use] 
+    pub fn withdraw_job<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let sent = self
+                .client
+                .delete_item()
+                .table_name(&self.table)
+                .set_key(Some(item::key(job_partition(id), JOB_SORT)))
+                .condition_expression("NOT #status IN (:running, :completed)")
+                .expression_attribute_names("#status", "status")
+                .expression_attribute_values(":running", text(Status::Running.as_str()))
+                .expression_attribute_values(":completed", text(Status::Completed.as_str()))
+                .send()
+                .await;
+            match sent.map_err(|error| failure(&error)) {
+                Ok(_) | Err(Failure::Condition) => Ok(()),
+                Err(other) => Err(self.error(other, &format!("withdrawing job {id}"))),
+            }
+        })
     }
 
     /// Reads, decides and writes, again if another writer came between. `decide` says whether there is a change; the
@@ -190,36 +214,45 @@ impl JobStore {
         }
     }
 
-    async fn put_job(&self, job: &Job, revision: u64, expected: Option<u64>) -> Result<(), Failure> {
-        let item = job_item(job, revision).map_err(|error| Failure::Other(error.message))?;
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        let put = match expected {
-            None => put.condition_expression("attribute_not_exists(pk)"),
-            Some(revision) => put
-                .condition_expression("revision = :revision")
-                .expression_attribute_values(":revision", number(revision)),
-        };
-        put.send().await.map(|_| ()).map_err(|error| failure(&error))
+    fn put_job<'a>(
+        &'a self,
+        job: &'a Job,
+        revision: u64,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let item = job_item(job, revision).map_err(|error| Failure::Other(error.message))?;
+            let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+            let put = match expected {
+                None => put.condition_expression("attribute_not_exists(pk)"),
+                Some(revision) => put
+                    .condition_expression("revision = :revision")
+                    .expression_attribute_values(":revision", number(revision)),
+            };
+            put.send().await.map(|_| ()).map_err(|error| failure(&error))
+        })
     }
 
-    pub(super) async fn job_and_revision(&self, id: &str) -> Result<(Job, u64)> {
-        // What could be no id is not asked for: a mistyped argument gets the answer that it needs.
-        let plausible = (1..=64).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-        if !plausible {
-            return Err(unknown(id));
-        }
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(item::key(job_partition(id), JOB_SORT)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.error(failure(&error), &format!("reading job {id}")))?;
-        let item = answer.item.ok_or_else(|| unknown(id))?;
-        Ok((read_job(&item)?, read_number(&item, "revision")?))
+    pub(super) fn job_and_revision<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(Job, u64)>> {
+        Box::pin(async move {
+            // What could be no id is not asked for: a mistyped argument gets the answer that it needs.
+            let plausible = (1..=64).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+            if !plausible {
+                return Err(unknown(id));
+            }
+            let answer = self
+                .client
+                .get_item()
+                .table_name(&self.table)
+                .set_key(Some(item::key(job_partition(id), JOB_SORT)))
+                .consistent_read(true)
+                .send()
+                .await
+                .map_err(|error| self.error(failure(&error), &format!("reading job {id}")))?;
+            let item = answer.item.ok_or_else(|| unknown(id))?;
+            Ok((read_job(&item)?, read_number(&item, "revision")?))
+        })
     }
 }
 

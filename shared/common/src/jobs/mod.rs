@@ -11,17 +11,27 @@
 //! | resource | `RESOURCE` | the resource's name |
 //! | schedule | `SCHEDULE` | the resource's name |
 //! | capture | `CAPTURE` | the resource's name |
+//! | damaged object | `DAMAGED` | the object's key in the vault |
+//! | sample | `SAMPLE` | the resource's name |
+//! | condemned object | `CONDEMNED#<first digit of its id>`, or of other folders `CONDEMNED#<folder>` | its key |
+//! | prune | `PRUNE` | its id |
+//! | shard of a prune | `PRUNE#<id>` | `SHARD#<number>` |
 //!
 //! Numbers in keys have ten digits, so that their order is that of the numbers.
 
 mod capture_rows;
+mod condemned_rows;
+mod damaged_rows;
+mod expired_rows;
 mod failure;
 mod item;
 mod job_rows;
 mod keeping;
 mod model;
 mod pages;
+mod prune_rows;
 mod resource_rows;
+mod sample_rows;
 mod schedule_rows;
 mod steps;
 mod table;
@@ -30,12 +40,15 @@ mod time;
 mod write;
 
 pub use capture_rows::{CaptureRow, Held};
-pub use keeping::{DeletedBy, Deletion, Hold};
+pub use condemned_rows::Condemned;
+pub use damaged_rows::DamagedRow;
+pub use keeping::{COMPLETED_KEPT, DeletedBy, Deletion, FAILED_KEPT, Hold};
 pub use model::{
     BackupType, Job, JobChange, JobError, JobKind, PackRow, Progress, Staged, Status, StatusChange, StepEnd,
     StreamShape, StreamSummary, Task, Totals, Verified,
 };
 pub use pages::Pages;
+pub use prune_rows::{PruneFigures, PruneRow, PruneShard};
 pub use resource_rows::ResourceRow;
 pub use schedule_rows::{Known, ScheduleRow};
 pub use table::{INDEXES, IndexDefinition, PARTITION_KEY, SORT_KEY};

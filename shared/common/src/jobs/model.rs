@@ -17,9 +17,14 @@ pub enum JobKind {
     Restore,
     /// Takes writes back, in the resource itself.
     Undo,
+    /// Restores a backup into a throw-away target, and compares that with its manifest.
+    Drill,
 }
 
 impl JobKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Backup, Self::Restore, Self::Undo, Self::Drill];
+
     /// The name as it is stored.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -27,6 +32,7 @@ impl JobKind {
             Self::Backup => "backup",
             Self::Restore => "restore",
             Self::Undo => "undo",
+            Self::Drill => "drill",
         }
     }
 }
@@ -213,12 +219,12 @@ pub struct Verified {
     pub warnings: u64,
 }
 
-/// One backup, one restore or one undo.
+/// One backup, one restore, one undo or one drill.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// A ULID, unique over all kinds.
     pub id: String,
-    /// Backup, restore or undo.
+    /// What it does.
     pub kind: JobKind,
     /// The resource that is backed up, or that the restored backup is of.
     pub resource: String,

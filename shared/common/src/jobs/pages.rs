@@ -3,7 +3,9 @@
 use super::JobStore;
 use super::failure::failure;
 use super::item::Item;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use futures::future::BoxFuture;
 use holdfast_vault::error::Result;
 
 /// Rows of a kind in order; ask for the next page until there is none.
@@ -34,13 +36,8 @@ impl<T> Pages<T> {
     /// `StateUnavailable`; the same page may be asked for again.
     pub async fn next(&mut self) -> Result<Option<Vec<T>>> {
         while !self.ended {
-            let answer = self
-                .query
-                .clone()
-                .set_exclusive_start_key(self.start.clone())
-                .send()
-                .await
-                .map_err(|error| self.store.error(failure(&error), "reading the job table"))?;
+            let query = self.query.clone().set_exclusive_start_key(self.start.clone());
+            let answer = ask(&self.store, query).await?;
             let rows = answer.items().iter().map(self.read).collect::<Result<Vec<_>>>()?;
             self.start = answer.last_evaluated_key;
             self.ended = self.start.is_none();
@@ -62,4 +59,10 @@ impl<T> Pages<T> {
         }
         Ok(all)
     }
+}
+
+fn ask(store: &JobStore, query: QueryFluentBuilder) -> BoxFuture<'_, Result<QueryOutput>> {
+    Box::pin(async move {
+        query.send().await.map_err(|error| store.error(failure(&error), "reading the job table"))
+    })
 }

@@ -5,6 +5,7 @@ use super::item::{self, Item, RESOURCE_PARTITION, json, read_json, read_text, re
 use super::table::SORT_KEY;
 use super::{JobStore, Pages, time};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use futures::future::BoxFuture;
 use holdfast_vault::error::{Code, Error, Result};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -27,51 +28,61 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    pub async fn put_resource(&self, name: &str, document: &Value) -> Result<Option<Value>> {
-        let answer = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(item::key(RESOURCE_PARTITION, name)))
-            .update_expression(
-                "SET body = :body, applied_at = :now, added_at = if_not_exists(added_at, :now)",
-            )
-            .expression_attribute_values(":body", json(document)?)
-            .expression_attribute_values(":now", text(time::text(self.clock.now())))
-            .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld)
-            .send()
-            .await
-            .map_err(|error| self.error(failure(&error), &format!("storing resource {name}")))?;
-        answer
-            .attributes
-            .filter(|old| old.contains_key("body"))
-            .map(|old| read_json(&old, "body"))
-            .transpose()
+    #[must_use] 
+    pub fn put_resource<'a>(
+        &'a self,
+        name: &'a str,
+        document: &'a Value,
+    ) -> BoxFuture<'a, Result<Option<Value>>> {
+        Box::pin(async move {
+            let answer = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(item::key(RESOURCE_PARTITION, name)))
+                .update_expression(
+                    "SET body = :body, applied_at = :now, added_at = if_not_exists(added_at, :now)",
+                )
+                .expression_attribute_values(":body", json(document)?)
+                .expression_attribute_values(":now", text(time::text(self.clock.now())))
+                .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld)
+                .send()
+                .await
+                .map_err(|error| self.error(failure(&error), &format!("storing resource {name}")))?;
+            answer
+                .attributes
+                .filter(|old| old.contains_key("body"))
+                .map(|old| read_json(&old, "body"))
+                .transpose()
+        })
     }
 
     /// A resource's document.
     ///
     /// # Errors
     /// `ResourceUnknown` if there is none, `StateUnavailable`.
-    pub async fn resource(&self, name: &str) -> Result<Value> {
-        let unknown = || {
-            Error::new(Code::ResourceUnknown, format!("no resource is named {name:?}"))
-                .object(name)
-                .hint("`holdfast resources` lists them; `holdfast apply -f FILE` adds one")
-        };
-        if name.is_empty() || name.len() > 512 {
-            return Err(unknown());
-        }
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(item::key(RESOURCE_PARTITION, name)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.error(failure(&error), &format!("reading resource {name}")))?;
-        read_json(&answer.item.ok_or_else(unknown)?, "body")
+    #[must_use] 
+    pub fn resource<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(async move {
+            let unknown = || {
+                Error::new(Code::ResourceUnknown, format!("no resource is named {name:?}"))
+                    .object(name)
+                    .hint("`holdfast resources` lists them; `holdfast apply -f FILE` adds one")
+            };
+            if name.is_empty() || name.len() > 512 {
+                return Err(unknown());
+            }
+            let answer = self
+                .client
+                .get_item()
+                .table_name(&self.table)
+                .set_key(Some(item::key(RESOURCE_PARTITION, name)))
+                .consistent_read(true)
+                .send()
+                .await
+                .map_err(|error| self.error(failure(&error), &format!("reading resource {name}")))?;
+            read_json(&answer.item.ok_or_else(unknown)?, "body")
+        })
     }
 
     /// All resources with their documents, by name.

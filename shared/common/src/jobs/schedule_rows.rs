@@ -4,6 +4,7 @@ use super::failure::{Failure, failure};
 use super::item::{self, Item, json, number, read_json, read_number, read_text, text};
 use super::table::SORT_KEY;
 use super::{JobStore, Pages};
+use futures::future::BoxFuture;
 use holdfast_vault::error::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -54,27 +55,30 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    pub async fn put_schedule(
-        &self,
-        resource: &str,
-        row: &ScheduleRow,
-        known: Option<&Known<ScheduleRow>>,
-    ) -> Result<bool> {
-        let revision = known.map_or(0, |known| known.revision);
-        let mut item = item::key(SCHEDULE_PARTITION, resource);
-        item.insert("revision".to_owned(), number(revision + 1));
-        item.insert("body".to_owned(), json(row)?);
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        let put = match known {
-            None => put.condition_expression("attribute_not_exists(pk)"),
-            Some(_) => put
-                .condition_expression("revision = :known")
-                .expression_attribute_values(":known", number(revision)),
-        };
-        match put.send().await.map_err(|error| failure(&error)) {
-            Ok(_) => Ok(true),
-            Err(Failure::Condition | Failure::Conflict) => Ok(false),
-            Err(other) => Err(self.error(other, &format!("noting the schedule of {resource}"))),
-        }
+    #[must_use] 
+    pub fn put_schedule<'a>(
+        &'a self,
+        resource: &'a str,
+        row: &'a ScheduleRow,
+        known: Option<&'a Known<ScheduleRow>>,
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            let revision = known.map_or(0, |known| known.revision);
+            let mut item = item::key(SCHEDULE_PARTITION, resource);
+            item.insert("revision".to_owned(), number(revision + 1));
+            item.insert("body".to_owned(), json(row)?);
+            let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+            let put = match known {
+                None => put.condition_expression("attribute_not_exists(pk)"),
+                Some(_) => put
+                    .condition_expression("revision = :known")
+                    .expression_attribute_values(":known", number(revision)),
+            };
+            match put.send().await.map_err(|error| failure(&error)) {
+                Ok(_) => Ok(true),
+                Err(Failure::Condition | Failure::Conflict) => Ok(false),
+                Err(other) => Err(self.error(other, &format!("noting the schedule of {resource}"))),
+            }
+        })
     }
 }

@@ -7,6 +7,7 @@ use super::item::{
 use super::job_rows::refused;
 use super::write::{Change, TRANSACTION_BYTES, TRANSACTION_ROWS, put, weight};
 use super::{JobError, JobStore, PackRow, Staged, Status, StepEnd, Task, time};
+use futures::future::BoxFuture;
 use holdfast_vault::error::{Code, Error, Result};
 use serde_json::Value;
 
@@ -15,46 +16,60 @@ impl JobStore {
     ///
     /// # Errors
     /// `Cancelled` or `JobState` if its job is not running, `JobUnknown` if there is no such task, `StateUnavailable`.
-    pub async fn begin_attempt(&self, job: &str, task: u32) -> Result<Task> {
-        let (of, _) = self.job_and_revision(job).await?;
-        if of.status != Status::Running {
-            return Err(refused(&of, Status::Running));
-        }
-        let change = Change::when("attribute_exists(pk) AND #status <> :completed")
-            .value("completed", text(Status::Completed.as_str()))
-            .set("status", text(Status::Running.as_str()))
-            .set_once("started_at", text(time::text(self.clock.now())))
-            .remove("completed_at")
-            .remove("error")
-            .add("attempts", number(1_u32));
-        match self.update(task_key(job, task), change).await {
-            Ok(answer) => read_task(&answer.attributes.unwrap_or_default()),
-            Err(Failure::Condition) => self.task(job, task).await,
-            Err(other) => Err(self.error(other, &format!("beginning task {task} of job {job}"))),
-        }
+    #[must_use] 
+    pub fn begin_attempt<'a>(&'a self, job: &'a str, task: u32) -> BoxFuture<'a, Result<Task>> {
+        Box::pin(async move {
+            let (of, _) = self.job_and_revision(job).await?;
+            if of.status != Status::Running {
+                return Err(refused(&of, Status::Running));
+            }
+            let change = Change::when("attribute_exists(pk) AND #status <> :completed")
+                .value("completed", text(Status::Completed.as_str()))
+                .set("status", text(Status::Running.as_str()))
+                .set_once("started_at", text(time::text(self.clock.now())))
+                .remove("completed_at")
+                .remove("error")
+                .add("attempts", number(1_u32));
+            match self.update(task_key(job, task), change).await {
+                Ok(answer) => read_task(&answer.attributes.unwrap_or_default()),
+                Err(Failure::Condition) => self.task(job, task).await,
+                Err(other) => Err(self.error(other, &format!("beginning task {task} of job {job}"))),
+            }
+        })
     }
 
     /// Keeps what a step exported until it is admitted. Of several writers of one step one is `Now`.
     ///
     /// # Errors
     /// `JobUnknown` if there is no such task, `StateConflict` if the step is not the task's next, `StateUnavailable`.
-    pub async fn stage_step(&self, job: &str, task: u32, step: u32, staged: &Value) -> Result<Staged> {
-        let change = Change::when("#step = :step AND attribute_not_exists(#staged)")
-            .named("step")
-            .value("step", number(step))
-            .set("staged", json(staged)?);
-        match self.update(task_key(job, task), change).await {
-            Ok(_) => Ok(Staged::Now),
-            Err(Failure::Condition) => {
-                let stored = self.task(job, task).await?;
-                match stored.staged {
-                    _ if stored.step > step => Ok(Staged::Admitted),
-                    Some(value) if stored.step == step => Ok(Staged::Already(value)),
-                    _ => Err(out_of_step(job, task, step)),
+    #[must_use] 
+    pub fn stage_step<'a>(
+        &'a self,
+        job: &'a str,
+        task: u32,
+        step: u32,
+        staged: &'a Value,
+    ) -> BoxFuture<'a, Result<Staged>> {
+        Box::pin(async move {
+            let change = Change::when("#step = :step AND attribute_not_exists(#staged)")
+                .named("step")
+                .value("step", number(step))
+                .set("staged", json(staged)?);
+            match self.update(task_key(job, task), change).await {
+                Ok(_) => Ok(Staged::Now),
+                Err(Failure::Condition) => {
+                    let stored = self.task(job, task).await?;
+                    match stored.staged {
+                        _ if stored.step > step => Ok(Staged::Admitted),
+                        Some(value) if stored.step == step => Ok(Staged::Already(value)),
+                        _ => Err(out_of_step(job, task, step)),
+                    }
+                }
+                Err(other) => {
+                    Err(self.error(other, &format!("staging step {step} of task {task} of job {job}")))
                 }
             }
-            Err(other) => Err(self.error(other, &format!("staging step {step} of task {task} of job {job}"))),
-        }
+        })
     }
 
     /// Ends a staged step: its rows are stored, its figures added, and the task stands at the next step or is
@@ -64,50 +79,61 @@ impl JobStore {
     ///
     /// # Errors
     /// `JobUnknown` if there is no such task, `StateConflict` if the step is not staged, `StateUnavailable`.
-    pub async fn admit_step(
-        &self,
-        job: &str,
+    #[must_use] 
+    pub fn admit_step<'a>(
+        &'a self,
+        job: &'a str,
         task: u32,
         step: u32,
-        rows: &[PackRow],
-        end: &StepEnd,
-    ) -> Result<()> {
-        let doing = format!("admitting step {step} of task {task} of job {job}");
-        let rows = rows.iter().map(pack_item).collect::<Result<Vec<Item>>>()?;
-        let update = self.step_update(step, end)?.in_transaction(&self.table, task_key(job, task))?;
-        let mut writes = vec![update];
-        if rows.len() < TRANSACTION_ROWS && rows.iter().map(weight).sum::<usize>() <= TRANSACTION_BYTES {
-            for row in rows {
-                writes.push(put(&self.table, row)?);
+        rows: &'a [PackRow],
+        end: &'a StepEnd,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let doing = format!("admitting step {step} of task {task} of job {job}");
+            let rows = rows.iter().map(pack_item).collect::<Result<Vec<Item>>>()?;
+            let update = self.step_update(step, end)?.in_transaction(&self.table, task_key(job, task))?;
+            let mut writes = vec![update];
+            if rows.len() < TRANSACTION_ROWS && rows.iter().map(weight).sum::<usize>() <= TRANSACTION_BYTES {
+                for row in rows {
+                    writes.push(put(&self.table, row)?);
+                }
+            } else {
+                // A repeat that comes late must not bring back rows that were forgotten since.
+                if self.admitted(job, task, step).await? {
+                    return Ok(());
+                }
+                self.put_all(rows, &doing).await?;
             }
-        } else {
-            // A repeat that comes late must not bring back rows that were forgotten since.
-            if self.admitted(job, task, step).await? {
+            if self.transact(&writes, &doing).await?.is_empty() || self.admitted(job, task, step).await? {
                 return Ok(());
             }
-            self.put_all(rows, &doing).await?;
-        }
-        if self.transact(&writes, &doing).await?.is_empty() || self.admitted(job, task, step).await? {
-            return Ok(());
-        }
-        Err(out_of_step(job, task, step))
+            Err(out_of_step(job, task, step))
+        })
     }
 
     /// Ends a task by an error. A task that is completed stays so: the error was a late duplicate's.
     ///
     /// # Errors
     /// `JobUnknown` if there is no such task, `StateUnavailable`.
-    pub async fn fail_task(&self, job: &str, task: u32, error: &JobError) -> Result<()> {
-        let change = Change::when("attribute_exists(pk) AND #status <> :completed")
-            .value("completed", text(Status::Completed.as_str()))
-            .set("status", text(Status::Failed.as_str()))
-            .set("completed_at", text(time::text(self.clock.now())))
-            .set("error", json(error)?);
-        match self.update(task_key(job, task), change).await {
-            Ok(_) => Ok(()),
-            Err(Failure::Condition) => self.task(job, task).await.map(|_| ()),
-            Err(other) => Err(self.error(other, &format!("failing task {task} of job {job}"))),
-        }
+    #[must_use] 
+    pub fn fail_task<'a>(
+        &'a self,
+        job: &'a str,
+        task: u32,
+        error: &'a JobError,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let change = Change::when("attribute_exists(pk) AND #status <> :completed")
+                .value("completed", text(Status::Completed.as_str()))
+                .set("status", text(Status::Failed.as_str()))
+                .set("completed_at", text(time::text(self.clock.now())))
+                .set("error", json(error)?);
+            match self.update(task_key(job, task), change).await {
+                Ok(_) => Ok(()),
+                Err(Failure::Condition) => self.task(job, task).await.map(|_| ()),
+                Err(other) => Err(self.error(other, &format!("failing task {task} of job {job}"))),
+            }
+        })
     }
 
     fn step_update(&self, step: u32, end: &StepEnd) -> Result<Change> {

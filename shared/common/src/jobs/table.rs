@@ -6,12 +6,16 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
 };
+use futures::future::BoxFuture;
 use holdfast_vault::error::{Code, Error, Result};
 
 /// The partition key, a string.
 pub const PARTITION_KEY: &str = "pk";
 /// The sort key, a string.
 pub const SORT_KEY: &str = "sk";
+
+/// When the service may remove a row, in seconds since 1970; rows without it stay.
+pub(super) const EXPIRES_AT: &str = "expires_at";
 
 /// A global secondary index that projects all attributes. Its keys are strings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,32 +45,35 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    pub async fn create_table_if_missing(&self) -> Result<()> {
-        let mut attributes = vec![PARTITION_KEY, SORT_KEY];
-        for index in INDEXES {
-            attributes.extend([index.partition_key, index.sort_key]);
-        }
-        attributes.sort_unstable();
-        attributes.dedup();
-        let attributes = attributes.into_iter().map(attribute).collect::<Result<Vec<_>>>()?;
-        let indexes = INDEXES.iter().map(index).collect::<Result<Vec<_>>>()?;
-        let made = self
-            .client
-            .create_table()
-            .table_name(&self.table)
-            .billing_mode(BillingMode::PayPerRequest)
-            .set_attribute_definitions(Some(attributes))
-            .set_key_schema(Some(keys(PARTITION_KEY, SORT_KEY)?))
-            .set_global_secondary_indexes(Some(indexes))
-            .send()
-            .await;
-        match made {
-            Ok(_) => Ok(()),
-            Err(error) => match failure(&error) {
-                Failure::InUse => Ok(()),
-                other => Err(self.error(other, "creating the job table")),
-            },
-        }
+    #[must_use] 
+    pub fn create_table_if_missing(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let mut attributes = vec![PARTITION_KEY, SORT_KEY];
+            for index in INDEXES {
+                attributes.extend([index.partition_key, index.sort_key]);
+            }
+            attributes.sort_unstable();
+            attributes.dedup();
+            let attributes = attributes.into_iter().map(attribute).collect::<Result<Vec<_>>>()?;
+            let indexes = INDEXES.iter().map(index).collect::<Result<Vec<_>>>()?;
+            let made = self
+                .client
+                .create_table()
+                .table_name(&self.table)
+                .billing_mode(BillingMode::PayPerRequest)
+                .set_attribute_definitions(Some(attributes))
+                .set_key_schema(Some(keys(PARTITION_KEY, SORT_KEY)?))
+                .set_global_secondary_indexes(Some(indexes))
+                .send()
+                .await;
+            match made {
+                Ok(_) => Ok(()),
+                Err(error) => match failure(&error) {
+                    Failure::InUse => Ok(()),
+                    other => Err(self.error(other, "creating the job table")),
+                },
+            }
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, DeleteRequest, Put, PutRequest, ReturnValue, TransactWriteItem,
     Update, WriteRequest,
 };
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use holdfast_vault::error::{Code, Error, Result};
 use std::collections::HashMap;
@@ -135,47 +136,59 @@ fn value_weight(value: &AttributeValue) -> usize {
 
 impl JobStore {
     /// Updates one row and returns it as it is then.
-    pub(super) async fn update(&self, key: Item, change: Change) -> Result<UpdateItemOutput, Failure> {
-        self.client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key))
-            .update_expression(change.expression())
-            .condition_expression(change.condition)
-            .set_expression_attribute_names(Some(change.names))
-            .set_expression_attribute_values((!change.values.is_empty()).then_some(change.values))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await
-            .map_err(|error| failure(&error))
+    pub(super) fn update(
+        &self,
+        key: Item,
+        change: Change,
+    ) -> BoxFuture<'_, Result<UpdateItemOutput, Failure>> {
+        Box::pin(async move {
+            self.client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(key))
+                .update_expression(change.expression())
+                .condition_expression(change.condition)
+                .set_expression_attribute_names(Some(change.names))
+                .set_expression_attribute_values((!change.values.is_empty()).then_some(change.values))
+                .return_values(ReturnValue::AllNew)
+                .send()
+                .await
+                .map_err(|error| failure(&error))
+        })
     }
 
     /// Does all of the writes or none. Returns the places of those whose conditions did not hold: none, if all is done.
-    pub(super) async fn transact(&self, writes: &[TransactWriteItem], doing: &str) -> Result<Vec<usize>> {
-        let mut attempt = 0;
-        loop {
-            let sent =
-                self.client.transact_write_items().set_transact_items(Some(writes.to_vec())).send().await;
-            let Err(error) = sent else { return Ok(Vec::new()) };
-            let why = match error.as_service_error() {
-                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    let reasons = cancelled.cancellation_reasons();
-                    let failed: Vec<usize> = (0..reasons.len())
-                        .filter(|&at| reasons[at].code() == Some("ConditionalCheckFailed"))
-                        .collect();
-                    if !failed.is_empty() {
-                        return Ok(failed);
+    pub(super) fn transact<'a>(
+        &'a self,
+        writes: &'a [TransactWriteItem],
+        doing: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<usize>>> {
+        Box::pin(async move {
+            let mut attempt = 0;
+            loop {
+                let sent =
+                    self.client.transact_write_items().set_transact_items(Some(writes.to_vec())).send().await;
+                let Err(error) = sent else { return Ok(Vec::new()) };
+                let why = match error.as_service_error() {
+                    Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                        let reasons = cancelled.cancellation_reasons();
+                        let failed: Vec<usize> = (0..reasons.len())
+                            .filter(|&at| reasons[at].code() == Some("ConditionalCheckFailed"))
+                            .collect();
+                        if !failed.is_empty() {
+                            return Ok(failed);
+                        }
+                        cancelled_for(reasons)
                     }
-                    cancelled_for(reasons)
+                    _ => failure(&error),
+                };
+                if !matches!(why, Failure::Conflict | Failure::Throttled) || attempt >= TRIES {
+                    return Err(self.error(why, doing));
                 }
-                _ => failure(&error),
-            };
-            if !matches!(why, Failure::Conflict | Failure::Throttled) || attempt >= TRIES {
-                return Err(self.error(why, doing));
+                back_off(attempt).await;
+                attempt += 1;
             }
-            back_off(attempt).await;
-            attempt += 1;
-        }
+        })
     }
 
     /// Puts rows in batches, over what is there.
@@ -212,26 +225,31 @@ impl JobStore {
         Ok(())
     }
 
-    async fn batch(&self, mut requests: Vec<WriteRequest>, doing: &str) -> Result<()> {
-        for attempt in 0..=TRIES {
-            let sent =
-                self.client.batch_write_item().request_items(&self.table, requests.clone()).send().await;
-            match sent {
-                Ok(answer) => {
-                    requests =
-                        answer.unprocessed_items.unwrap_or_default().remove(&self.table).unwrap_or_default();
-                    if requests.is_empty() {
-                        return Ok(());
+    fn batch<'a>(&'a self, mut requests: Vec<WriteRequest>, doing: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            for attempt in 0..=TRIES {
+                let sent =
+                    self.client.batch_write_item().request_items(&self.table, requests.clone()).send().await;
+                match sent {
+                    Ok(answer) => {
+                        requests = answer
+                            .unprocessed_items
+                            .unwrap_or_default()
+                            .remove(&self.table)
+                            .unwrap_or_default();
+                        if requests.is_empty() {
+                            return Ok(());
+                        }
                     }
+                    Err(error) => match failure(&error) {
+                        Failure::Throttled => {}
+                        other => return Err(self.error(other, doing)),
+                    },
                 }
-                Err(error) => match failure(&error) {
-                    Failure::Throttled => {}
-                    other => return Err(self.error(other, doing)),
-                },
+                back_off(attempt).await;
             }
-            back_off(attempt).await;
-        }
-        Err(self.error(Failure::Throttled, doing))
+            Err(self.error(Failure::Throttled, doing))
+        })
     }
 }
 

@@ -1,10 +1,12 @@
 //! Adapters of the storage port, and wrappers around any of them.
 
 pub mod directory;
+pub mod prefixed;
 pub mod s3;
 pub mod wrap;
 
 pub use directory::DirectoryStorage;
+pub use prefixed::Prefixed;
 pub use s3::S3Storage;
 pub use wrap::{Call, Counting, Fault, Faulty, Operation};
 

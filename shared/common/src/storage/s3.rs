@@ -6,17 +6,22 @@
 
 mod copy;
 mod failure;
+mod kept;
+mod lock;
 
 use self::failure::{Failure, failure};
 use super::{PAGE, check_layout, check_part, cut_short, staging_missing};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::ChecksumMode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use holdfast_vault::error::{Code, Error, Result};
-use holdfast_vault::storage::{ByteRange, Listing, ObjectInfo, PART_SIZE, PartSum, Put, Storage, check_key};
+use holdfast_vault::storage::{
+    ByteRange, Inspected, Listing, ObjectInfo, PART_SIZE, PartSum, Put, Storage, check_key,
+};
 use sha2::{Digest, Sha256};
 
 /// How often a write is begun again that collided with another one of the same key.
@@ -79,6 +84,15 @@ impl Storage for S3Storage {
         let size = self.size_in(&self.bucket, key).await;
         let size = size.map_err(|failure| self.error(failure, key, "looking at"))?;
         Ok(ObjectInfo { key: key.to_owned(), size })
+    }
+
+    async fn inspect(&self, key: &str, parts: &[String]) -> Result<Inspected> {
+        check_key(key)?;
+        let asked = self.client.head_object().bucket(&self.bucket).key(key);
+        let answer = asked.checksum_mode(ChecksumMode::Enabled).send().await;
+        let answer = answer.map_err(|error| self.error(failure(&error), key, "looking at"))?;
+        let sum = kept::compare(answer.checksum_sha256(), parts);
+        Ok(Inspected { size: length(answer.content_length), sum })
     }
 
     async fn get(&self, key: &str, range: ByteRange) -> Result<Bytes> {
@@ -194,6 +208,19 @@ impl Storage for S3Storage {
         match deleted.map_err(|error| failure(&error)) {
             Ok(_) | Err(Failure::Missing) => Ok(()),
             Err(failure) => Err(self.error(failure, key, "deleting")),
+        }
+    }
+
+    async fn locked_until(&self, key: &str) -> Result<Option<i64>> {
+        check_key(key)?;
+        Ok(self.lock_of(key).await?.map(|lock| lock.until))
+    }
+
+    async fn keep_until(&self, key: &str, until: i64) -> Result<()> {
+        check_key(key)?;
+        match self.lock_of(key).await? {
+            Some(lock) if lock.until < until => self.extend(key, &lock, until).await,
+            _ => Ok(()),
         }
     }
 }

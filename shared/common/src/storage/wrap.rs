@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use holdfast_vault::error::{Error, Result};
-use holdfast_vault::storage::{ByteRange, Listing, ObjectInfo, PartSum, Put, Storage};
+use holdfast_vault::storage::{ByteRange, Inspected, Listing, ObjectInfo, PartSum, Put, Storage};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The requests of the storage port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
-    /// [`Storage::head`].
+    /// [`Storage::head`] and [`Storage::inspect`], which are one request of S3.
     Head,
     /// [`Storage::get`].
     Get,
@@ -23,6 +23,8 @@ pub enum Operation {
     Copy,
     /// [`Storage::delete`].
     Delete,
+    /// [`Storage::locked_until`] and [`Storage::keep_until`].
+    Lock,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +82,11 @@ impl Storage for Counting {
         self.inner.head(key).await
     }
 
+    async fn inspect(&self, key: &str, parts: &[String]) -> Result<Inspected> {
+        self.counts.next(Operation::Head);
+        self.inner.inspect(key, parts).await
+    }
+
     async fn get(&self, key: &str, range: ByteRange) -> Result<Bytes> {
         self.counts.next(Operation::Get);
         self.inner.get(key, range).await
@@ -103,6 +110,16 @@ impl Storage for Counting {
     async fn delete(&self, key: &str) -> Result<()> {
         self.counts.next(Operation::Delete);
         self.inner.delete(key).await
+    }
+
+    async fn locked_until(&self, key: &str) -> Result<Option<i64>> {
+        self.counts.next(Operation::Lock);
+        self.inner.locked_until(key).await
+    }
+
+    async fn keep_until(&self, key: &str, until: i64) -> Result<()> {
+        self.counts.next(Operation::Lock);
+        self.inner.keep_until(key, until).await
     }
 }
 
@@ -176,6 +193,10 @@ impl Storage for Faulty {
         self.ask(Operation::Head, key, self.inner.head(key)).await
     }
 
+    async fn inspect(&self, key: &str, parts: &[String]) -> Result<Inspected> {
+        self.ask(Operation::Head, key, self.inner.inspect(key, parts)).await
+    }
+
     async fn get(&self, key: &str, range: ByteRange) -> Result<Bytes> {
         self.ask(Operation::Get, key, self.inner.get(key, range)).await
     }
@@ -194,5 +215,13 @@ impl Storage for Faulty {
 
     async fn delete(&self, key: &str) -> Result<()> {
         self.ask(Operation::Delete, key, self.inner.delete(key)).await
+    }
+
+    async fn locked_until(&self, key: &str) -> Result<Option<i64>> {
+        self.ask(Operation::Lock, key, self.inner.locked_until(key)).await
+    }
+
+    async fn keep_until(&self, key: &str, until: i64) -> Result<()> {
+        self.ask(Operation::Lock, key, self.inner.keep_until(key, until)).await
     }
 }

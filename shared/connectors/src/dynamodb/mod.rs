@@ -22,6 +22,7 @@ mod stream_event;
 mod swap;
 mod table;
 mod target;
+mod throw_away;
 mod write;
 
 pub use direct::{record_key, same_record, table_schema};
@@ -34,3 +35,4 @@ pub use source::DynamoDbSource;
 pub use stream_event::{StreamChange, StreamName, StreamRecord};
 pub use table::Delays;
 pub use target::DynamoDbTarget;
+pub(crate) use throw_away::remove_table;

@@ -14,7 +14,9 @@ mod object;
 mod read;
 mod source;
 mod target;
+mod throw_away;
 mod upload;
 
 pub use source::S3Source;
 pub use target::S3Target;
+pub(crate) use throw_away::remove_prefix;

@@ -156,7 +156,8 @@ impl ChangeName {
             digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<i64>().ok())?
         };
         let (from, to) = (time()?, time()?);
-        let level = parts.next()?.parse().ok()?;
+        let &[level @ b'0'..=b'9'] = parts.next()?.as_bytes() else { return None };
+        let level = level - b'0';
         let object = Id::parse(parts.next()?)?;
         parts.next().is_none().then_some(Self { folder, from, to, level, object })
     }

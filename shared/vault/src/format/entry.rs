@@ -39,6 +39,8 @@ const TOMBSTONE: u8 = 3;
 const HAS_MODE: u8 = 0x10;
 const HAS_MTIME: u8 = 0x20;
 const IS_PART: u8 = 0x40;
+/// Nanoseconds in a second.
+const NANOS: u32 = 1_000_000_000;
 
 /// What stands in a delta tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +152,8 @@ impl TreeEntry {
     /// The next entry; `None` if the bytes are malformed.
     pub fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let flags = reader.byte()?;
-        if flags & !(HAS_MODE | HAS_MTIME | IS_PART | 3) != 0 {
+        let of_kind = if flags & 3 == FILE { IS_PART } else { 0 };
+        if flags & !(HAS_MODE | HAS_MTIME | of_kind | 3) != 0 {
             return None;
         }
         let path = reader.bytes()?.to_vec();
@@ -158,7 +161,8 @@ impl TreeEntry {
         let mtime = if flags & HAS_MTIME == 0 {
             None
         } else {
-            Some(Mtime { seconds: reader.signed()?, nanos: reader.number32()? })
+            let (seconds, nanos) = (reader.signed()?, reader.number32()?);
+            Some(Mtime { seconds, nanos: Some(nanos).filter(|nanos| *nanos < NANOS)? })
         };
         let mut attributes = BTreeMap::new();
         for _ in 0..reader.count()? {

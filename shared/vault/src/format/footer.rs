@@ -194,14 +194,15 @@ impl Footer {
         let mut reader = Reader::new(bytes);
         let mut offset = start;
         let count = reader.count()?;
-        let mut blocks = Vec::with_capacity(count.min(reader.remaining()));
+        // Room for no more than the bytes that are left can hold: two a block and a fence, six a segment.
+        let mut blocks = Vec::with_capacity(count.min(reader.remaining() / 2));
         for _ in 0..count {
             let block = BlockInfo { offset, sealed_len: reader.number32()?, plain_len: reader.number32()? };
             offset = offset.checked_add(u64::from(block.sealed_len))?;
             blocks.push(block);
         }
         let count = reader.count()?;
-        let mut segments = Vec::with_capacity(count.min(reader.remaining()));
+        let mut segments = Vec::with_capacity(count.min(reader.remaining() / 6));
         for _ in 0..count {
             let segment = Segment::decode(&mut reader)?;
             let index = segment.index();
@@ -364,7 +365,9 @@ impl RunSegment {
             _ => return None,
         };
         let delta = if is_delta {
-            Some(DeltaCounts::decode(reader)?)
+            let delta = DeltaCounts::decode(reader)?;
+            delta.added.checked_add(delta.changed)?;
+            Some(delta)
         } else {
             (reader.number()? == NO_TOMBSTONES).then_some(())?;
             None
@@ -406,7 +409,7 @@ impl BlockIndex {
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let first_block = reader.number32()?;
         let count = reader.count()?;
-        let mut fences = Vec::with_capacity(count.min(reader.remaining()));
+        let mut fences = Vec::with_capacity(count.min(reader.remaining() / 2));
         for _ in 0..count {
             fences.push(Fence { first: reader.bytes()?.to_vec(), count: reader.number32()? });
         }

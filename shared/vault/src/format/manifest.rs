@@ -183,7 +183,7 @@ impl Manifest {
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
         let own = self.own_objects.map_or(usize::MAX, |own| own as usize);
-        self.objects.iter().take(own).map(|o| o.size).sum()
+        self.objects.iter().take(own).fold(0, |sum, object| object.size.saturating_add(sum))
     }
 
     /// The stream of a name.

@@ -57,6 +57,13 @@ pub fn wrapped_key_name(version: u32) -> String {
     format!("keys/{version:08}.json")
 }
 
+/// The version that the name of a wrapped key tells; `None` if it is no such name.
+#[must_use]
+pub fn version_of(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix("keys/")?.strip_suffix(".json")?;
+    digits.parse().ok().filter(|version| wrapped_key_name(*version) == name)
+}
+
 fn aad(vault: Id, version: u32) -> Vec<u8> {
     let mut aad = b"holdfast/1/vault-key".to_vec();
     aad.extend_from_slice(&vault.0);

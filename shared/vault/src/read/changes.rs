@@ -4,7 +4,7 @@ use super::vault::{OpenObject, Vault};
 use crate::error::{Error, Result};
 use crate::format::changes::{Change, ChangeName, ChangesDescription};
 use crate::format::footer::{ChangeSegment, Segment};
-use crate::format::header::{Header, ObjectKind, TRAILER_LEN, Trailer};
+use crate::format::header::ObjectKind;
 use crate::format::wire::Reader;
 use crate::storage::{ByteRange, list_all};
 use bytes::Bytes;
@@ -73,20 +73,30 @@ impl ChangeObject {
             if bytes.len() as u64 != size {
                 return Err(Error::damaged(&key, format!("{} bytes instead of {size}", bytes.len())));
             }
-            let trailer = Trailer::decode(&bytes[bytes.len().saturating_sub(TRAILER_LEN)..])
-                .ok_or_else(|| Error::damaged(&key, "it does not end as a sealed object does"))?;
-            let header = Header {
-                kind: ObjectKind::Changes,
-                key_version: trailer.key_version,
-                vault: vault.id(),
-                object: name.object,
-            };
-            (OpenObject::from_bytes(vault, &key, &header, &bytes)?, Some(bytes))
+            (vault.open_bytes(&key, ObjectKind::Changes, name.object, &bytes).await?, Some(bytes))
         } else {
             (vault.open_object_at(&key, ObjectKind::Changes, name.object, size).await?, None)
         };
-        let segments = describe(&object)?;
-        Ok(Self { object, bytes, segments })
+        let opened = Self { segments: describe(&object)?, object, bytes };
+        opened.stands_right(vault, name)?;
+        Ok(opened)
+    }
+
+    /// The folder and the times of a name are not sealed: an object that was copied under another one is no other object.
+    fn stands_right(&self, vault: &Vault, name: &ChangeName) -> Result<()> {
+        let damaged = |why: &str| Error::damaged(&self.object.key, why);
+        let mut named = None::<(i64, i64)>;
+        for (description, segment) in &self.segments {
+            if ChangeName::folder_of(vault.keys(), &description.resource)? != name.folder {
+                return Err(damaged("it stands in the folder of another resource"));
+            }
+            let (from, to) = named.unwrap_or((segment.from, segment.to));
+            named = Some((from.min(segment.from), to.max(segment.to)));
+        }
+        if named.is_none_or(|(from, to)| (from.max(0), to.max(0)) != (name.from, name.to)) {
+            return Err(damaged("its name tells other times than its footer"));
+        }
+        Ok(())
     }
 
     /// What is said of each stream whose changes it holds.
@@ -193,17 +203,14 @@ impl ChangeObject {
         Ok(changes)
     }
 
-    /// Opens every block and compares all that the footer and the name say.
+    /// Opens every block and compares all that the footer says; what the name says was compared when it was opened.
     ///
     /// # Errors
     /// `ObjectDamaged` or `Storage*`.
-    pub async fn check(&self, vault: &Vault, name: &ChangeName) -> Result<()> {
+    pub async fn check(&self, vault: &Vault) -> Result<()> {
         let damaged = |why: &str| Error::damaged(&self.object.key, why);
-        let (mut blocks, mut named) = (0, None::<(i64, i64)>);
-        for (description, segment) in &self.segments {
-            if ChangeName::folder_of(vault.keys(), &description.resource)? != name.folder {
-                return Err(damaged("it stands in the folder of another resource"));
-            }
+        let mut blocks = 0;
+        for (_, segment) in &self.segments {
             let mut last: Option<Change> = None;
             let mut times: Option<(i64, i64)> = None;
             self.each(vault, segment, ALL_KEYS, |change| {
@@ -222,11 +229,6 @@ impl ChangeObject {
                 return Err(damaged("its changes are not what its footer says"));
             }
             blocks += segment.index.fences.len();
-            let (from, to) = named.unwrap_or((segment.from, segment.to));
-            named = Some((from.min(segment.from), to.max(segment.to)));
-        }
-        if named.is_none_or(|(from, to)| (from.max(0), to.max(0)) != (name.from, name.to)) {
-            return Err(damaged("its name tells other times than its footer"));
         }
         if blocks != self.object.footer.blocks.len() {
             return Err(damaged("it has blocks that no segment leads to"));

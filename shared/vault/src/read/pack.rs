@@ -3,7 +3,7 @@
 use super::vault::{OpenObject, Vault};
 use crate::error::{Error, Result};
 use crate::format::footer::Footer;
-use crate::format::header::{Header, Id};
+use crate::format::header::Id;
 use crate::format::manifest::{Manifest, StoredObject};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -182,16 +182,7 @@ impl PackReader {
     async fn load_whole(&self, stored: &StoredObject) -> Result<Loaded> {
         let bytes = self.vault.whole(stored).await?;
         let key = stored.key();
-        let at = bytes.len().saturating_sub(crate::format::header::TRAILER_LEN);
-        let trailer = crate::format::header::Trailer::decode(&bytes[at..])
-            .ok_or_else(|| Error::damaged(&key, "it does not end as a sealed object does"))?;
-        let header = Header {
-            kind: stored.kind,
-            key_version: trailer.key_version,
-            vault: self.vault.id(),
-            object: stored.id,
-        };
-        let object = OpenObject::from_bytes(&self.vault, &key, &header, &bytes)?;
+        let object = self.vault.open_bytes(&key, stored.kind, stored.id, &bytes).await?;
         Ok(Loaded { object, bytes: Some(bytes) })
     }
 

@@ -1,6 +1,6 @@
 //! An open vault: its storage and its keys.
 
-use crate::compress::{Codec, Compressor, expand};
+use crate::compress::{Codec, Compressor, expand, longest};
 use crate::crypto::{Sealer, SecretKey, random};
 use crate::error::{Code, Error, Result};
 use crate::format::FORMAT;
@@ -9,11 +9,12 @@ use crate::format::header::{FOOTER_NUMBER, HEADER_LEN, Header, Id, ObjectKind, T
 use crate::format::manifest::{Manifest, StoredObject, manifest_key};
 use crate::format::root::{VAULT_KEY, VaultDescription, WrappedKey, Wrapping, wrapped_key_name};
 use crate::keys::KeyRing;
+use crate::read::key_source::{KeySource, Unwrap};
 use crate::storage::{ByteRange, Put, Storage, list_all};
 use crate::write::object::aad;
 use crate::write::{BLOCK_LEN, ObjectWriter};
+use async_trait::async_trait;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How much of an object's end is read to find its footer with one request.
@@ -24,6 +25,7 @@ const TAIL: u64 = 64 << 10;
 pub struct Vault {
     storage: Arc<dyn Storage>,
     keys: KeyRing,
+    source: Option<Arc<KeySource>>,
 }
 
 /// What unwraps the vault's keys.
@@ -32,6 +34,19 @@ pub struct WrappingKey {
     pub id: String,
     /// The key.
     pub secret: SecretKey,
+}
+
+#[async_trait]
+impl Unwrap for WrappingKey {
+    async fn unwrap(&self, wrapped: &WrappedKey) -> Result<SecretKey> {
+        if let Wrapping::Kms { key } = &wrapped.wrapped_by {
+            let name = wrapped_key_name(wrapped.version);
+            return Err(Error::new(Code::KeyWrong, format!("{name} is wrapped by KMS key {key}"))
+                .object(name)
+                .hint("open this vault through its stack, or with an exported recovery key"));
+        }
+        wrapped.unwrap_local(&self.secret)
+    }
 }
 
 impl Vault {
@@ -72,45 +87,80 @@ impl Vault {
     /// # Errors
     /// `HomeInvalid` if there is none, `FormatUnsupported`, `KeyWrong`, or `Storage*`.
     pub async fn open(storage: Arc<dyn Storage>, key: &WrappingKey) -> Result<Self> {
-        Self::open_with(storage, async |wrapped: &WrappedKey| {
-            if let Wrapping::Kms { key } = &wrapped.wrapped_by {
-                let name = wrapped_key_name(wrapped.version);
-                return Err(Error::new(Code::KeyWrong, format!("{name} is wrapped by KMS key {key}"))
-                    .object(name)
-                    .hint("open this vault through its stack, or with an exported recovery key"));
-            }
-            wrapped.unwrap_local(&key.secret)
-        })
-        .await
+        let key = WrappingKey { id: key.id.clone(), secret: key.secret.clone() };
+        Self::open_with(storage, Arc::new(key)).await
     }
 
-    /// Opens a vault: `unwrap` opens every version of its key.
+    /// Opens a vault: `unwrap` opens every version of its key, now and when a newer one is met.
     ///
     /// # Errors
     /// `HomeInvalid` if there is none, `FormatUnsupported`, what `unwrap` gives, or `Storage*`.
-    pub async fn open_with(
-        storage: Arc<dyn Storage>,
-        unwrap: impl AsyncFn(&WrappedKey) -> Result<SecretKey>,
-    ) -> Result<Self> {
+    pub async fn open_with(storage: Arc<dyn Storage>, unwrap: Arc<dyn Unwrap>) -> Result<Self> {
         let description = describe(storage.as_ref()).await?;
-        let mut versions = BTreeMap::new();
-        for object in list_all(storage.as_ref(), "keys/").await? {
-            let bytes = storage.get(&object.key, ByteRange::All).await?;
-            let wrapped: WrappedKey =
-                serde_json::from_slice(&bytes).map_err(|e| Error::damaged(&object.key, e))?;
-            if wrapped.vault != description.vault || wrapped_key_name(wrapped.version) != object.key {
-                return Err(Error::damaged(&object.key, "it belongs to another vault or version"));
-            }
-            versions.insert(wrapped.version, unwrap(&wrapped).await?);
-        }
-        let keys = KeyRing::new(description.vault, versions)?;
-        Ok(Self { storage, keys })
+        let source = KeySource::new(description.vault, storage.clone(), unwrap);
+        let keys = KeyRing::new(description.vault, source.first().await?)?;
+        Ok(Self { storage, keys, source: Some(Arc::new(source)) })
     }
 
-    /// A vault of known keys over its storage.
+    /// A vault of known keys over its storage. It learns of no newer ones: see [`Vault::over`].
     #[must_use]
     pub fn with_keys(storage: Arc<dyn Storage>, keys: KeyRing) -> Self {
-        Self { storage, keys }
+        Self { storage, keys, source: None }
+    }
+
+    /// The same vault and keys over other objects, such as those that wait in staging.
+    #[must_use]
+    pub fn over(&self, storage: Arc<dyn Storage>) -> Self {
+        Self { storage, ..self.clone() }
+    }
+
+    /// Learns the versions of the vault key that were made since it was opened.
+    ///
+    /// # Errors
+    /// `KeyWrong` if one does not open, or `Storage*`.
+    pub async fn refresh(&self) -> Result<()> {
+        match &self.source {
+            Some(source) => source.refresh(&self.keys).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sees to it that a version of the vault key is held, if there is one: what was written after a rotation is met by
+    /// processes that were at work before it. A version that is nowhere is told by whoever uses it.
+    ///
+    /// # Errors
+    /// As [`Self::refresh`].
+    pub async fn need(&self, version: u32) -> Result<()> {
+        match &self.source {
+            Some(source) => source.need(&self.keys, version).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the vault key of a version, unless somebody has made it: from then on new objects use it. `wrap` wraps it as
+    /// the vault's other versions are. It is opened again before it counts.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it would not be the next version, what `wrap` gives, `KeyWrong` if what it made does not open, or
+    /// `Storage*`.
+    pub async fn make_version(
+        &self,
+        version: u32,
+        wrap: impl AsyncFn(Id, u32, &SecretKey) -> Result<WrappedKey>,
+    ) -> Result<Put> {
+        let source = self.source.as_ref().ok_or_else(|| {
+            Error::new(Code::Internal, "a vault of known keys makes no new ones").object("keys/")
+        })?;
+        source.make_version(&self.keys, version, wrap).await
+    }
+
+    /// The version that comes after all that are there, and what wraps the newest one that is.
+    ///
+    /// # Errors
+    /// `ObjectDamaged` if the newest is no wrapped key, or `Storage*`.
+    pub async fn next_version(&self) -> Result<(u32, Option<Wrapping>)> {
+        let storage = self.source.as_ref().map_or(&self.storage, |source| source.storage());
+        super::key_source::next_version(storage.as_ref(), &self.keys).await
     }
 
     /// The keys.
@@ -146,20 +196,31 @@ impl Vault {
     /// # Errors
     /// `ObjectMissing`, `ObjectDamaged`, `KeyMissing` or `Storage*`.
     pub async fn manifest(&self, backup: &str) -> Result<Manifest> {
+        let bytes = self.storage.get(&manifest_key(backup), ByteRange::All).await?;
+        self.open_manifest(backup, &bytes).await
+    }
+
+    /// Opens the manifest of a backup of which all bytes are at hand.
+    ///
+    /// # Errors
+    /// `ObjectDamaged`, `KeyMissing` or `Storage*`.
+    pub async fn open_manifest(&self, backup: &str, bytes: &[u8]) -> Result<Manifest> {
         let key = manifest_key(backup);
-        let bytes = self.storage.get(&key, ByteRange::All).await?;
         let header = bytes
             .get(..HEADER_LEN)
             .ok_or("it is shorter than a header")
             .and_then(Header::decode)
             .map_err(|why| Error::damaged(&key, why))?;
         let expected = Header { kind: ObjectKind::Manifest, vault: self.id(), ..header };
-        let object = OpenObject::from_bytes(self, &key, &expected, &bytes)?;
+        self.need(header.key_version).await?;
+        let object = OpenObject::from_bytes(self, &key, &expected, bytes)?;
         let mut plain = Vec::new();
         for number in 0..object.footer.blocks.len() {
-            plain.extend(object.block_of(&bytes, number)?);
+            plain.extend(object.block_of(bytes, number)?);
         }
-        Manifest::decode(&plain, self.id(), backup)
+        let manifest = Manifest::decode(&plain, self.id(), backup)?;
+        self.need(manifest.name_key_version).await?;
+        Ok(manifest)
     }
 
     /// Seals a manifest and writes it: from then on the backup exists. The first writer wins.
@@ -200,8 +261,37 @@ impl Vault {
         } else {
             self.storage.get(key, ByteRange::Last(needed.min(size))).await?
         };
+        self.need(trailer.key_version).await?;
+        if !self.keys.holds(trailer.key_version) {
+            self.versions_agree(key, &trailer).await?;
+        }
         let header = Header { kind, key_version: trailer.key_version, vault: self.id(), object: id };
         OpenObject::from_tail(self, key, &header, &tail, size)
+    }
+
+    /// A version of the key is missing only where header and trailer both ask for it: else the object is damaged.
+    async fn versions_agree(&self, key: &str, trailer: &Trailer) -> Result<()> {
+        let start = self.storage.get(key, ByteRange::Span { start: 0, end: HEADER_LEN as u64 }).await?;
+        let header = Header::decode(&start).map_err(|why| Error::damaged(key, why))?;
+        if header.key_version == trailer.key_version {
+            return Ok(());
+        }
+        Err(Error::damaged(key, "its trailer names another key version than its header"))
+    }
+
+    /// Opens an object of which all bytes are at hand.
+    ///
+    /// # Errors
+    /// `ObjectDamaged`, `KeyMissing` or `Storage*`.
+    pub async fn open_bytes(&self, key: &str, kind: ObjectKind, id: Id, bytes: &[u8]) -> Result<OpenObject> {
+        let trailer = bytes
+            .len()
+            .checked_sub(TRAILER_LEN)
+            .and_then(|at| Trailer::decode(&bytes[at..]))
+            .ok_or_else(|| Error::damaged(key, "it does not end as a sealed object does"))?;
+        self.need(trailer.key_version).await?;
+        let header = Header { kind, key_version: trailer.key_version, vault: self.id(), object: id };
+        OpenObject::from_bytes(self, key, &header, bytes)
     }
 
     /// Reads a whole object and compares every part of it with its sum.
@@ -222,7 +312,11 @@ impl Vault {
     }
 }
 
-async fn describe(storage: &dyn Storage) -> Result<VaultDescription> {
+/// Reads a vault's description.
+///
+/// # Errors
+/// `HomeInvalid` if there is none, `ObjectDamaged`, `FormatUnsupported`, or `Storage*`.
+pub async fn describe(storage: &dyn Storage) -> Result<VaultDescription> {
     let missing = || {
         Error::new(Code::HomeInvalid, format!("{} holds no vault ({VAULT_KEY} is missing)", storage.name()))
             .object(storage.name())
@@ -245,7 +339,7 @@ async fn describe(storage: &dyn Storage) -> Result<VaultDescription> {
     Ok(description)
 }
 
-fn json(value: &impl serde::Serialize) -> Result<Bytes> {
+pub(super) fn json(value: &impl serde::Serialize) -> Result<Bytes> {
     let mut bytes = serde_json::to_vec_pretty(value)
         .map_err(|e| Error::new(Code::Internal, format!("no JSON form: {e}")))?;
     bytes.push(b'\n');
@@ -295,7 +389,12 @@ impl OpenObject {
         let plain = sealer
             .open(FOOTER_NUMBER, &aad(&aad_header, FOOTER_NUMBER), rest[from..].to_vec())
             .and_then(|codec_and_payload| expand_footer(&codec_and_payload))
-            .ok_or_else(|| damaged("its footer is not what was sealed"))?;
+            .ok_or_else(|| {
+                let version = header.key_version;
+                damaged(&format!(
+                    "its footer is not what was sealed under version {version} of the vault key"
+                ))
+            })?;
         let footer =
             Footer::decode(&plain, HEADER_LEN as u64).ok_or_else(|| damaged("its footer is malformed"))?;
         let end =
@@ -304,6 +403,12 @@ impl OpenObject {
             return Err(damaged(&format!("{size} bytes instead of {end}")));
         }
         Ok(Self { key: key.to_owned(), footer, aad: aad_header, sealer })
+    }
+
+    /// The version of the vault key that it is sealed under.
+    #[must_use]
+    pub fn key_version(&self) -> u32 {
+        Header::decode(&self.aad).map_or(0, |header| header.key_version)
     }
 
     /// Where a block stands in the object.
@@ -352,7 +457,8 @@ fn expand_footer(codec_and_payload: &[u8]) -> Option<Vec<u8>> {
     match Codec::from_byte(*codec)? {
         Codec::None => Some(payload.to_vec()),
         Codec::Zstd => {
-            let length = zstd::bulk::Decompressor::upper_bound(payload).filter(|len| *len <= LONGEST)?;
+            let most = longest(Codec::Zstd, payload.len()).min(LONGEST);
+            let length = zstd::bulk::Decompressor::upper_bound(payload).filter(|len| *len <= most)?;
             zstd::bulk::decompress(payload, length).ok()
         }
         Codec::Gzip => None,

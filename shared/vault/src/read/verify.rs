@@ -3,14 +3,17 @@
 use super::changes::ChangeObject;
 use super::pack::{Fetch, PackReader};
 use super::records;
-use super::vault::Vault;
+use super::vault::{Vault, describe};
+use super::verify_structure::{self, StructureAt};
 use super::verify_tree::tree_segment;
 use crate::crypto::DigestSum;
 use crate::error::{Class, Error, Result};
 use crate::format::changes::ChangeName;
-use crate::format::footer::{DeltaCounts, IndexSegment, RunSegment, Segment};
+use crate::format::footer::{IndexSegment, RunSegment, Segment};
 use crate::format::header::ObjectKind;
-use crate::format::manifest::{Manifest, SegmentRef, StreamManifest, manifest_key};
+use crate::format::manifest::{Manifest, SegmentRef};
+use crate::format::root::{VAULT_KEY, WrappedKey, wrapped_key_name};
+use crate::storage::{ByteRange, StoredSum};
 use crate::write::records::{KeyStorage, STATE_ROW_LEN, record_digest};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -19,7 +22,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Depth {
-    /// It is there and has its size.
+    /// It is there, and has its size and the checksum that the store keeps of it, where it keeps one.
     Quick,
     /// Every byte is read: checksums, seals, codecs, structure, and the digests of what it holds.
     Full,
@@ -30,6 +33,15 @@ pub enum Depth {
 pub struct Findings {
     /// What is wrong, an object each.
     pub errors: Vec<Finding>,
+    /// Objects found in place.
+    #[serde(default)]
+    pub objects_checked: u64,
+    /// Those of them whose checksum, as the store keeps it, was compared. Of the others the store keeps none.
+    #[serde(default)]
+    pub sums_compared: u64,
+    /// Those of them of which every byte was read.
+    #[serde(default)]
+    pub objects_read: u64,
     /// Sealed blocks opened.
     pub blocks_checked: u64,
     /// Bytes of stored objects looked at; of a quick check, of the objects found in place.
@@ -54,7 +66,7 @@ pub struct Finding {
 }
 
 /// Which promise a finding breaks.
-enum Aspect {
+pub(super) enum Aspect {
     Checksum,
     Structure,
     Integrity,
@@ -76,6 +88,9 @@ impl Findings {
     /// Adds what another check found.
     pub fn merge(&mut self, other: Self) {
         self.errors.extend(other.errors);
+        self.objects_checked += other.objects_checked;
+        self.sums_compared += other.sums_compared;
+        self.objects_read += other.objects_read;
         self.blocks_checked += other.blocks_checked;
         self.bytes_checked += other.bytes_checked;
         self.checksum_valid &= other.checksum_valid;
@@ -84,7 +99,7 @@ impl Findings {
     }
 
     /// Notes damage; gives back what is no damage but a failure to look.
-    fn note(&mut self, aspect: &Aspect, error: Error) -> Result<()> {
+    pub(super) fn note(&mut self, aspect: &Aspect, error: Error) -> Result<()> {
         if error.code.class() != Class::Damage {
             return Err(error);
         }
@@ -94,12 +109,18 @@ impl Findings {
             Aspect::Integrity => {}
         }
         self.data_integrity = false;
-        self.errors.push(Finding {
+        self.errors.push(Finding::from(error));
+        Ok(())
+    }
+}
+
+impl From<Error> for Finding {
+    fn from(error: Error) -> Self {
+        Self {
             object: error.object.unwrap_or_default(),
             code: error.code.to_string(),
             message: error.message,
-        });
-        Ok(())
+        }
     }
 }
 
@@ -111,14 +132,18 @@ pub async fn object(vault: &Vault, manifest: &Arc<Manifest>, at: u32, depth: Dep
     let mut findings = Findings::clean();
     let mut reader = PackReader::new(vault, manifest, Fetch::Whole);
     let stored = reader.stored(at)?.clone();
-    if let Err(error) = size(vault, &stored.key(), stored.size).await {
-        findings.note(&Aspect::Checksum, error)?;
-        return Ok(findings);
+    match in_place(vault, &stored.key(), stored.size, &stored.parts).await {
+        Ok(sum) => findings.sums_compared = u64::from(sum == StoredSum::Same),
+        Err(error) => {
+            findings.note(&Aspect::Checksum, error)?;
+            return Ok(findings);
+        }
     }
-    findings.bytes_checked = stored.size;
+    (findings.objects_checked, findings.bytes_checked) = (1, stored.size);
     if depth == Depth::Quick {
         return Ok(findings);
     }
+    findings.objects_read = 1;
     if let Err(error) = contents(&mut reader, at, stored.kind).await {
         // Loading compares the checksums as well; only after a failure is it worth asking which of the two it was.
         let aspect = if vault.whole(&stored).await.is_err() { Aspect::Checksum } else { Aspect::Structure };
@@ -134,16 +159,16 @@ pub async fn object(vault: &Vault, manifest: &Arc<Manifest>, at: u32, depth: Dep
 /// Only what kept it from looking: `Storage*`. Damage is in the findings.
 pub async fn changes(vault: &Vault, name: &ChangeName, stored_size: u64) -> Result<Findings> {
     let mut findings = Findings::clean();
-    if let Err(error) = size(vault, &name.key(), stored_size).await {
+    if let Err(error) = in_place(vault, &name.key(), stored_size, &[]).await {
         findings.note(&Aspect::Checksum, error)?;
         return Ok(findings);
     }
-    findings.bytes_checked = stored_size;
+    (findings.objects_checked, findings.objects_read, findings.bytes_checked) = (1, 1, stored_size);
     let checked = match ChangeObject::open(vault, name, stored_size).await {
         Ok(object) => {
             let blocks = object.segments().iter().map(|(_, segment)| segment.index.fences.len() as u64);
             findings.blocks_checked = blocks.sum();
-            object.check(vault, name).await
+            object.check(vault).await
         }
         Err(error) => Err(error),
     };
@@ -153,12 +178,52 @@ pub async fn changes(vault: &Vault, name: &ChangeName, stored_size: u64) -> Resu
     Ok(findings)
 }
 
-async fn size(vault: &Vault, key: &str, expected: u64) -> Result<()> {
-    let found = vault.storage().head(key).await?.size;
-    if found == expected {
+/// That an object is there and has its size and, where the store keeps one, the checksum of these parts.
+async fn in_place(vault: &Vault, key: &str, size: u64, parts: &[String]) -> Result<StoredSum> {
+    let found = vault.storage().inspect(key, parts).await?;
+    if found.size != size {
+        return Err(Error::damaged(key, format!("{} bytes instead of {size}", found.size)));
+    }
+    if found.sum == StoredSum::Differs && !parts.is_empty() {
+        return Err(Error::damaged(key, "the store keeps another checksum of it than the manifest"));
+    }
+    Ok(found.sum)
+}
+
+/// Checks what every backup needs beside its objects: the vault's description, and each version of its key.
+///
+/// # Errors
+/// Only what kept it from looking: `Storage*`. Damage is in the findings.
+pub async fn foundations(vault: &Vault) -> Result<Findings> {
+    let mut findings = Findings::clean();
+    if let Err(error) = description(vault).await {
+        findings.note(&Aspect::Structure, error)?;
+    }
+    for version in vault.keys().versions() {
+        if let Err(error) = wrapped_key(vault, version).await {
+            findings.note(&Aspect::Structure, error)?;
+        }
+    }
+    Ok(findings)
+}
+
+async fn description(vault: &Vault) -> Result<()> {
+    // A format or a description that cannot be is damage here: the vault is open, so there was a right one.
+    let found = describe(vault.storage().as_ref()).await.map_err(|error| match error.code.class() {
+        Class::BadInput => Error::damaged(VAULT_KEY, error.message),
+        _ => error,
+    })?;
+    if found.vault == vault.id() { Ok(()) } else { Err(Error::damaged(VAULT_KEY, "it names another vault")) }
+}
+
+async fn wrapped_key(vault: &Vault, version: u32) -> Result<()> {
+    let key = wrapped_key_name(version);
+    let bytes = vault.storage().get(&key, ByteRange::All).await?;
+    let found: WrappedKey = serde_json::from_slice(&bytes).map_err(|e| Error::damaged(&key, e))?;
+    if (found.vault, found.version) == (vault.id(), version) {
         return Ok(());
     }
-    Err(Error::damaged(key, format!("{found} bytes instead of {expected}")))
+    Err(Error::damaged(&key, "it belongs to another vault or version"))
 }
 
 async fn contents(reader: &mut PackReader, at: u32, kind: ObjectKind) -> Result<()> {
@@ -239,76 +304,11 @@ async fn state_segment(reader: &mut PackReader, object: u32, segment: &IndexSegm
     Ok(())
 }
 
-/// Checks the manifest against the footers of its objects: every segment is where it should be, all of it adds up.
+/// Checks the manifest against the footers of all of its objects: every segment is where it should be, all of it adds up.
 ///
 /// # Errors
 /// Only what kept it from looking: `Storage*`. Damage is in the findings.
 pub async fn totals(vault: &Vault, manifest: &Arc<Manifest>) -> Result<Findings> {
-    let mut findings = Findings::clean();
-    let mut reader = PackReader::new(vault, manifest, Fetch::Blocks);
-    let manifest_object = manifest_key(&manifest.id);
-    for stream in &manifest.streams {
-        let (mut sum, mut broken) = (Sum::default(), false);
-        for segment in stream.layers.iter().flat_map(|layer| &layer.segments) {
-            match segment_totals(&mut reader, segment).await {
-                Ok(of_segment) => sum.merge(&of_segment),
-                Err(error) => {
-                    broken = true;
-                    findings.note(&Aspect::Structure, error)?;
-                }
-            }
-        }
-        if !broken && !sum.fits(stream) {
-            let why = format!("stream {} does not add up to what it says", stream.info.name);
-            findings.note(&Aspect::Integrity, Error::damaged(&manifest_object, why))?;
-        }
-    }
-    Ok(findings)
-}
-
-/// What the segments of a stream add up to.
-#[derive(Default)]
-struct Sum {
-    digest: DigestSum,
-    /// Of the base.
-    things: u64,
-    bytes: u64,
-    delta: DeltaCounts,
-}
-
-impl Sum {
-    fn merge(&mut self, other: &Self) {
-        self.digest.merge(&other.digest);
-        self.things += other.things;
-        self.bytes += other.bytes;
-        self.delta += other.delta;
-    }
-
-    /// Of a stream with deltas only the count is known without merging: [`super::merged`] compares the rest.
-    fn fits(&self, stream: &StreamManifest) -> bool {
-        let things = stream.records + stream.files;
-        if stream.layers.len() > 1 {
-            return (self.things + self.delta.added).checked_sub(self.delta.deleted) == Some(things);
-        }
-        hex::encode(self.digest.to_bytes()) == stream.digest
-            && self.things == things
-            && self.bytes == stream.bytes
-    }
-}
-
-async fn segment_totals(reader: &mut PackReader, at: &SegmentRef) -> Result<Sum> {
-    let key = reader.key(at.object)?;
-    let (digest, things, bytes, delta) =
-        match reader.footer(at.object).await?.segments.get(at.segment as usize) {
-            Some(Segment::Tree(tree)) => (tree.digest, tree.files, tree.bytes, tree.delta),
-            Some(Segment::Run(run)) => (run.digest, run.records(), run.bytes, run.delta),
-            _ => {
-                return Err(Error::damaged(
-                    key,
-                    format!("segment {} is not what the manifest says", at.segment),
-                ));
-            }
-        };
-    let things = if delta.is_some() { 0 } else { things };
-    Ok(Sum { digest, things, bytes, delta: delta.unwrap_or_default() })
+    let at = StructureAt::default();
+    Ok(verify_structure::compare(vault, manifest, at, usize::MAX, 1).await?.0)
 }

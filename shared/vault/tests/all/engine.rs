@@ -23,9 +23,9 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-const FIRST: Origin = Origin { stream: 0, task: 0, sequence: 0 };
+pub(crate) const FIRST: Origin = Origin { stream: 0, task: 0, sequence: 0 };
 
-fn wrapping(byte: u8) -> WrappingKey {
+pub(crate) fn wrapping(byte: u8) -> WrappingKey {
     WrappingKey { id: "k".to_owned(), secret: SecretKey::new([byte; 32]) }
 }
 
@@ -35,7 +35,7 @@ async fn vault() -> Vault {
 }
 
 /// Stores objects and describes them as one stream of a backup.
-async fn store(vault: &Vault, shape: StreamKind, objects: Vec<FinishedObject>) -> Arc<Manifest> {
+pub(crate) async fn store(vault: &Vault, shape: StreamKind, objects: Vec<FinishedObject>) -> Arc<Manifest> {
     let mut stored = Vec::new();
     let (mut data, mut index) = (Vec::new(), Vec::new());
     for (at, object) in (0_u32..).zip(objects) {

@@ -7,5 +7,9 @@
 )]
 
 mod changes;
+mod corruption;
+mod copying;
 mod engine;
+mod rotation;
+mod refusals;
 mod tree_layers;

@@ -147,7 +147,7 @@ pub async fn noted_until(jobs: &JobStore, resource: &str) -> Result<Option<Times
 }
 
 /// When the newest completed backup began.
-async fn newest_start(jobs: &JobStore, resource: &str) -> Result<Option<Timestamp>> {
+pub(super) async fn newest_start(jobs: &JobStore, resource: &str) -> Result<Option<Timestamp>> {
     // The newest is mostly among the first few; a page without a limit is a megabyte.
     let mut jobs = jobs.jobs(JobKind::Backup, Some(resource)).page_size(8);
     while let Some(page) = jobs.next().await? {

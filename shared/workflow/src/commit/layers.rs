@@ -1,6 +1,7 @@
 //! The layers of a backup's streams: those of its base, and what this backup adds to them.
 
 use super::Placed;
+use super::referred::Referred;
 use crate::export::seen::Seen;
 use crate::plan::{BackupDetail, StreamPlan, Way, base_stream};
 use crate::services::Services;
@@ -13,8 +14,8 @@ use holdfast_vault::format::header::Id;
 use holdfast_vault::format::manifest::{
     Layer, LayerKind, Manifest, SegmentRef, StoredObject, StreamManifest,
 };
-use holdfast_vault::model::{StreamInfo, StreamKind};
-use std::collections::{HashMap, HashSet};
+use holdfast_vault::model::StreamInfo;
+use std::collections::{BTreeSet, HashMap};
 
 /// What the tasks of a backup left behind.
 pub(super) struct Left {
@@ -54,7 +55,7 @@ pub(super) fn layered(
     detail: &BackupDetail,
     left: &Left,
     segments: &[Placed],
-    base: Option<&Manifest>,
+    base: Option<(&Manifest, &Referred)>,
 ) -> Result<Layered> {
     let mut joined = Layered { streams: Vec::new(), objects: left.objects.clone() };
     let mut places: HashMap<Id, u32> = (joined.objects.iter().zip(0..)).map(|(o, at)| (o.id, at)).collect();
@@ -62,11 +63,12 @@ pub(super) fn layered(
         let own = OwnLayer::gather(job, number, segments);
         let plan = detail.stream_plan(number);
         let stream = match base {
-            Some(base) if plan.way != Way::Whole => {
+            Some((base, referred)) if plan.way != Way::Whole => {
                 let old = base_stream(base, &info.name)?;
                 let seen = left.seen.get(&info.name).cloned().unwrap_or_default();
                 let mut stream = increment(info, old, own, &seen, plan)?;
-                inherit(&mut stream, base, job, &mut joined.objects, &mut places)?;
+                let named = named(number, segments, &stream, job, referred);
+                inherit(&mut stream, base, job, &named, &mut joined.objects, &mut places)?;
                 stream
             }
             _ => own.whole(info),
@@ -194,11 +196,36 @@ fn increment(
     })
 }
 
+/// The packs that the entries of a tree may refer to: those that its segments name. Other packs of the base hold content
+/// that nothing refers to any more.
+fn named(
+    number: u32,
+    segments: &[Placed],
+    stream: &StreamManifest,
+    job: &str,
+    referred: &Referred,
+) -> BTreeSet<Id> {
+    let own = segments.iter().filter(|placed| placed.what.origin().stream == number);
+    let mut named: BTreeSet<Id> = own
+        .filter_map(|placed| match &placed.what {
+            Segment::Tree(tree) => Some(&tree.packs),
+            _ => None,
+        })
+        .flatten()
+        .copied()
+        .collect();
+    let kept = stream.layers.iter().filter(|layer| layer.backup != job).flat_map(|layer| &layer.segments);
+    let packs = kept.filter_map(|segment| referred.get(&(segment.object, segment.segment)));
+    named.extend(packs.flatten());
+    named
+}
+
 /// Lets the layers of the base name their objects by their places in this backup, and takes those objects over.
 fn inherit(
     stream: &mut StreamManifest,
     base: &Manifest,
     job: &str,
+    named: &BTreeSet<Id>,
     objects: &mut Vec<StoredObject>,
     places: &mut HashMap<Id, u32>,
 ) -> Result<()> {
@@ -215,17 +242,20 @@ fn inherit(
             segment.object = place(object);
         }
     }
-    if stream.info.shape == StreamKind::Tree {
-        // Content stands in packs that only the entries name: all that no record stream claims for itself.
-        let records = base.streams.iter().filter(|stream| stream.info.shape != StreamKind::Tree);
-        let layers = records.flat_map(|stream| &stream.layers);
-        let claimed: HashSet<u32> =
-            layers.flat_map(|layer| layer.segments.iter().chain(&layer.index)).map(|s| s.object).collect();
-        for (object, at) in base.objects.iter().zip(0_u32..) {
-            if !claimed.contains(&at) {
-                place(object);
-            }
-        }
+    // Content of a tree stands in packs that only the entries name.
+    let missing: Vec<&Id> = named.iter().filter(|id| !places.contains_key(*id)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let known: HashMap<Id, &StoredObject> = base.objects.iter().map(|object| (object.id, object)).collect();
+    let mut place = |object: &StoredObject| {
+        places.entry(object.id).or_insert_with(|| {
+            objects.push(object.clone());
+            u32::try_from(objects.len() - 1).unwrap_or(u32::MAX)
+        });
+    };
+    for id in missing {
+        place(known.get(id).ok_or_else(unknown)?);
     }
     Ok(())
 }

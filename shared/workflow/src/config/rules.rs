@@ -60,6 +60,32 @@ impl Fault {
 
 type Checked = Result<(), (&'static str, Fault)>;
 
+fn check_anomaly(policy: &Policy) -> Checked {
+    const NAMES: &str = "list the names of the streams that every backup must have, each once";
+    for (at, name) in policy.expect.iter().enumerate() {
+        if name.trim().is_empty() {
+            return Err(("expect", Fault::new("a name is empty", NAMES)));
+        }
+        if policy.expect[..at].contains(name) {
+            return Err(("expect", Fault::new(format!("{name:?} stands there twice"), NAMES)));
+        }
+    }
+    let bounds = policy.anomaly;
+    let hint = "give 1 to 100, or leave the field out";
+    for (field, percent) in
+        [("anomaly.fall_percent", bounds.fall_percent), ("anomaly.change_percent", bounds.change_percent)]
+    {
+        if !(1..=100).contains(&percent) {
+            return Err((field, Fault::new(format!("{percent} is no share that can go"), hint)));
+        }
+    }
+    if bounds.rise_percent == 0 {
+        let hint = "give 1 or more, or leave the field out";
+        return Err(("anomaly.rise_percent", Fault::new("0 is too small", hint)));
+    }
+    Ok(())
+}
+
 fn check_name(name: &str) -> Result<(), Fault> {
     let fits =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
@@ -157,14 +183,19 @@ fn check_capture(resource: &Resource) -> Result<(), Fault> {
 
 fn check_schedule(policy: &Policy) -> Checked {
     let Some(expression) = &policy.schedule else {
-        return match policy.time_zone {
-            Some(_) => Err((
+        return match &policy.time_zone {
+            Some(_) if policy.retention.is_none() => Err((
                 "time_zone",
                 Fault::new(
-                    "there is no schedule that it is meant for",
-                    "add a schedule, or leave the field out",
+                    "there is no schedule or retention that it is meant for",
+                    "add one of them, or leave the field out",
                 ),
             )),
+            Some(zone) => {
+                let told =
+                    |fault: crate::schedule::Fault| (fault.field, Fault::new(fault.message, fault.hint));
+                crate::schedule::zone(zone).map(|_| ()).map_err(told)
+            }
             None => Ok(()),
         };
     };
@@ -182,6 +213,7 @@ fn check_policy(policy: &Policy) -> Checked {
         "write an IANA name as Europe/Berlin, or leave the field out",
     )?;
     check_schedule(policy)?;
+    check_anomaly(policy)?;
     let above_zero = |field, value: Option<u32>, hint| match value {
         Some(0) => Err((field, Fault::new("0 is too small", hint))),
         _ => Ok(()),
@@ -191,6 +223,11 @@ fn check_policy(policy: &Policy) -> Checked {
         policy.retention_days,
         "give 1 day or more, or leave the field out to keep all",
     )?;
+    if policy.retention_days.is_some() && policy.retention.is_some_and(|rules| rules.days.is_some()) {
+        let fault = Fault::new("retention.days says that too", "leave one of the two out");
+        return Err(("retention_days", fault));
+    }
+    above_zero("capture_days", policy.capture_days, "give 1 day or more, or leave the field out for 35")?;
     above_zero(
         "compaction.layers",
         Some(policy.compaction.layers),

@@ -187,6 +187,16 @@ fn checks_values() {
     for (policy, field) in [
         ("{retention_days: 0}", "retention_days"),
         ("{retention_days: -1}", "retention_days"),
+        ("{retention_days: 7, retention: {days: 7}}", "retention_days"),
+        ("{retention: {days: 0}}", "retention.days"),
+        ("{retention: {keep_last: 0}}", "retention.keep_last"),
+        ("{retention: {minimum: 0}}", "retention.minimum"),
+        ("{retention: {hourly: many}}", "retention.hourly"),
+        ("{retention: {keep_within: 14}}", "retention.keep_within"),
+        ("{retention: {keep_within: 14 days}}", "retention.keep_within"),
+        ("{retention: {keep_within: 0d}}", "retention.keep_within"),
+        ("{retention: {daily: 7}, time_zone: Europe/Berlinn}", "time_zone"),
+        ("{retention: 7}", "retention"),
         ("{limits: {workers: 0}}", "limits.workers"),
         ("{schedule: ''}", "schedule"),
         ("{schedule: '* * * *'}", "schedule"),
@@ -251,4 +261,89 @@ fn broken_yaml_is_told_by_its_place() {
 fn load_names_a_file_that_is_not_there() {
     let error = load(Path::new("/nonexistent/shop.yaml")).unwrap_err();
     assert_eq!(error.object.as_deref(), Some("/nonexistent/shop.yaml"));
+}
+
+#[test]
+fn reads_rules_of_retention() {
+    let policy = |policy: &str| {
+        let text =
+            format!("resources:\n  - name: a\n    source: {{kind: files, path: x}}\n    policy: {policy}\n");
+        read(&text).unwrap().remove(0).policy
+    };
+    let all = policy(
+        "{retention: {keep_last: 3, hourly: 24, daily: 14, weekly: 8, monthly: 12, yearly: 3, keep_within: 36h, \
+         minimum: 2}, retention_days: 35, time_zone: Europe/Berlin}",
+    );
+    let rules = all.retention.unwrap();
+    let counts = [
+        rules.keep_last,
+        rules.hourly,
+        rules.daily,
+        rules.weekly,
+        rules.monthly,
+        rules.yearly,
+        rules.minimum,
+    ];
+    assert_eq!(counts.map(|count| count.unwrap().get()), [3, 24, 14, 8, 12, 3, 2]);
+    assert_eq!(rules.keep_within.map(|length| length.to_string()).as_deref(), Some("36h"));
+    assert_eq!((rules.days, all.retention_days), (None, Some(35)));
+    let stored = serde_json::to_value(&all).unwrap();
+    assert_eq!(serde_json::from_value::<Policy>(stored).unwrap(), all);
+    assert_eq!(policy("{retention: {}}").retention, Some(Retention::default()));
+}
+
+#[test]
+fn a_rule_of_retention_is_told_by_its_place_and_what_to_write() {
+    let of = |rule: &str| {
+        let policy = format!("    policy: {{retention: {{{rule}}}}}\n");
+        format!("resources:\n  - name: a\n    source: {{kind: files, path: x}}\n{policy}")
+    };
+    assert_refused(
+        &of("dayly: 7"),
+        "shop.yaml:4:26: resources[0].policy.retention: unknown field \"dayly\", did you mean \"daily\"?",
+        "resources[0].policy.retention",
+    );
+    assert_refused(
+        &of("keep_within: 14 days"),
+        "shop.yaml:4:39: resources[0].policy.retention.keep_within: \"14 days\" is no length of time: write a number \
+         and one of h, d, w, mo and y, as in 36h or 6mo",
+        "resources[0].policy.retention.keep_within",
+    );
+    assert_refused(
+        &of("daily: 0"),
+        "shop.yaml:4:33: resources[0].policy.retention.daily: integer `0` stands where a nonzero u32 belongs",
+        "resources[0].policy.retention.daily",
+    );
+    assert_refused(
+        "resources:\n  - name: a\n    source: {kind: files, path: x}\n    policy: {retention: {days: 7}, retention_days: 7}\n",
+        "shop.yaml:4:52: resources[0].policy.retention_days: retention.days says that too",
+        "resources[0].policy.retention_days",
+    );
+}
+
+#[test]
+fn reads_what_is_expected_of_a_backup() {
+    let of = |policy: &str| {
+        format!("resources:\n  - name: a\n    source: {{kind: files, path: x}}\n    policy: {{{policy}}}\n")
+    };
+    let policy = |text: &str| read(&of(text)).unwrap().remove(0).policy;
+    let given = policy("expect: [orders, items], anomaly: {fall_percent: 20}, verify: chain");
+    assert_eq!((given.expect.len(), given.verify), (2, VerifyAfter::Chain));
+    assert_eq!(given.anomaly, AnomalyBounds { fall_percent: 20, rise_percent: 200, change_percent: 30 });
+    let stored = serde_json::to_value(&given).unwrap();
+    assert_eq!(serde_json::from_value::<Policy>(stored).unwrap(), given);
+    let stored = serde_json::to_value(policy("tier: critical")).unwrap();
+    assert!(stored.get("anomaly").is_none() && stored.get("expect").is_none(), "{stored}");
+    for (wrong, field, message) in [
+        ("expect: [a, a]", "expect", "\"a\" stands there twice"),
+        ("expect: [' ']", "expect", "a name is empty"),
+        ("anomaly: {fall_percent: 0}", "anomaly.fall_percent", "0 is no share that can go"),
+        ("anomaly: {change_percent: 101}", "anomaly.change_percent", "101 is no share that can go"),
+        ("anomaly: {rise_percent: 0}", "anomaly.rise_percent", "0 is too small"),
+        ("anomaly: {fell_percent: 1}", "anomaly", "did you mean \"fall_percent\"?"),
+    ] {
+        let error = refused(&of(wrong));
+        assert_eq!(error.object, Some(format!("resources[0].policy.{field}")), "{wrong}");
+        assert!(error.message.ends_with(message), "{}", error.message);
+    }
 }

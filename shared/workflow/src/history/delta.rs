@@ -1,7 +1,7 @@
 //! What a backup changed.
 
 use super::window::Window;
-use crate::services::Services;
+use crate::services::{Services, Step};
 use holdfast_common::jobs::JobKind;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::manifest::Manifest;
@@ -11,21 +11,26 @@ use holdfast_vault::format::manifest::Manifest;
 ///
 /// # Errors
 /// `JobUnknown` if the vault holds no such backup, `InvalidInput` if it has no records, or what the vault gives.
-pub async fn delta(services: &Services, backup: &str) -> Result<Window> {
-    let manifest = services.vault.manifest(backup).await.map_err(|error| match error.code {
-        Code::ObjectMissing => Error::new(Code::JobUnknown, format!("the vault holds no backup {backup:?}"))
-            .object(backup)
-            .hint("see `holdfast backups`"),
-        _ => error,
-    })?;
-    let base = match &manifest.base {
-        Some(base) => Some(base.clone()),
-        None => earlier(services, &manifest).await?,
-    };
-    match base {
-        Some(base) => Window::of_backups(Some(&services.vault.manifest(&base).await?), &manifest),
-        None => Window::of_backups(None, &manifest),
-    }
+#[must_use] 
+pub fn delta<'a>(services: &'a Services, backup: &'a str) -> Step<'a, Window> {
+    Box::pin(async move {
+        let manifest = services.vault.manifest(backup).await.map_err(|error| match error.code {
+            Code::ObjectMissing => {
+                Error::new(Code::JobUnknown, format!("the vault holds no backup {backup:?}"))
+                    .object(backup)
+                    .hint("see `holdfast backups`")
+            }
+            _ => error,
+        })?;
+        let base = match &manifest.base {
+            Some(base) => Some(base.clone()),
+            None => earlier(services, &manifest).await?,
+        };
+        match base {
+            Some(base) => Window::of_backups(Some(&services.vault.manifest(&base).await?), &manifest),
+            None => Window::of_backups(None, &manifest),
+        }
+    })
 }
 
 /// The completed backup of the same resource before this one.

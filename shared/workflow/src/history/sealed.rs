@@ -117,6 +117,7 @@ pub(crate) async fn open<T: DeserializeOwned>(
         .and_then(Header::decode)
         .map_err(damaged)?;
     let expected = Header { kind: ObjectKind::Changes, vault: vault.id(), ..header };
+    vault.need(expected.key_version).await?;
     let object = OpenObject::from_bytes(vault, key, &expected, &bytes)?;
     let mut sections = Vec::new();
     for segment in &object.footer.segments {

@@ -3,7 +3,7 @@
 use super::choice::Choice;
 use super::{Differences, Point, backups, captured};
 use crate::capture::log::{Uncovered, coverage};
-use crate::services::Services;
+use crate::services::{Services, Step};
 use holdfast_common::jobs::{Job, JobKind};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::changes::Gap;
@@ -80,28 +80,31 @@ pub struct Window {
 /// # Errors
 /// `ResourceUnknown`, `JobUnknown`; `InvalidInput` if a point lies in the future or before all that is kept, the
 /// earlier is not before the later, or the resource has no such stream of records; or what state and the vault give.
-pub async fn window(services: &Services, asked: &Asked) -> Result<Window> {
-    services.jobs.resource(&asked.resource).await?;
-    let mut points = Points::new(services, asked).await?;
-    let streams = points.streams(services, asked.stream.as_deref()).await?;
-    let mut notes = Vec::new();
-    let evidence = if points.captured(services, &mut notes).await? {
-        Evidence::Captured
-    } else {
-        points.backups(&mut notes)?
-    };
-    let (from_backup, to_backup) = match &evidence {
-        Evidence::Captured => (None, None),
-        Evidence::Backups { from, to } => (from.clone(), Some(to.clone())),
-    };
-    let exact = evidence == Evidence::Captured || (points.from.is_backup() && points.to.is_backup());
-    Ok(Window {
-        resource: asked.resource.clone(),
-        from: points.from.time,
-        to: points.to.time,
-        streams,
-        evidence,
-        exactness: Exactness { exact, from_backup, to_backup, notes },
+#[must_use] 
+pub fn window<'a>(services: &'a Services, asked: &'a Asked) -> Step<'a, Window> {
+    Box::pin(async move {
+        services.jobs.resource(&asked.resource).await?;
+        let mut points = Points::new(services, asked).await?;
+        let streams = points.streams(services, asked.stream.as_deref()).await?;
+        let mut notes = Vec::new();
+        let evidence = if points.captured(services, &mut notes).await? {
+            Evidence::Captured
+        } else {
+            points.backups(&mut notes)?
+        };
+        let (from_backup, to_backup) = match &evidence {
+            Evidence::Captured => (None, None),
+            Evidence::Backups { from, to } => (from.clone(), Some(to.clone())),
+        };
+        let exact = evidence == Evidence::Captured || (points.from.is_backup() && points.to.is_backup());
+        Ok(Window {
+            resource: asked.resource.clone(),
+            from: points.from.time,
+            to: points.to.time,
+            streams,
+            evidence,
+            exactness: Exactness { exact, from_backup, to_backup, notes },
+        })
     })
 }
 

@@ -89,7 +89,7 @@ pub(super) async fn open(joining: &Joining<'_>, left: &[Registered]) -> Result<K
         prefix: staging::kept(joining.job),
         vault: services.vault.storage().clone(),
     });
-    let vault = Vault::with_keys(storage, services.vault.keys().clone());
+    let vault = services.vault.over(storage);
     let objects: Vec<StoredObject> = left
         .iter()
         .filter_map(|row| if let Registered::Kept { kept } = row { Some(kept.clone()) } else { None })

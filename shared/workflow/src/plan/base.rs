@@ -129,8 +129,7 @@ pub(super) fn ways(
     warnings: &mut Vec<Warning>,
 ) -> Vec<StreamPlan> {
     for gone in base.streams.iter().filter(|old| streams.iter().all(|now| now.name != old.info.name)) {
-        let message = format!("the source has no stream {} any more", gone.info.name);
-        warnings.push(Warning::new("StreamGone", message));
+        warnings.push(stream_gone(&gone.info.name));
     }
     let plan = |now: &StreamInfo| {
         let Some(old) = base.streams.iter().find(|old| old.info.name == now.name) else {
@@ -146,6 +145,11 @@ pub(super) fn ways(
         on_base(services, old, compaction)
     };
     streams.iter().map(plan).collect()
+}
+
+/// What is said of a stream of the base that the source has no more.
+pub(crate) fn stream_gone(name: &str) -> Warning {
+    Warning::new("StreamGone", format!("the source has no stream {name} any more"))
 }
 
 fn on_base(services: &Services, old: &StreamManifest, compaction: Compaction) -> StreamPlan {

@@ -3,7 +3,7 @@
 use super::piece::{PieceSink, Pieces, encoding, same};
 use super::{Conflict, UndoOf, UndoRequest, check, live, record};
 use crate::history::{self, Choice, Counts, Difference, Exactness};
-use crate::services::Services;
+use crate::services::{Services, Step};
 use async_trait::async_trait;
 use holdfast_connectors::{Live, OnConflict};
 use holdfast_vault::error::Result;
@@ -32,40 +32,43 @@ pub struct DryRun {
 ///
 /// # Errors
 /// As [`super::request`], and what reading gives.
-pub async fn dry_run(
-    services: &Services,
-    request: &UndoRequest,
+#[must_use] 
+pub fn dry_run<'a>(
+    services: &'a Services,
+    request: &'a UndoRequest,
     keys: Option<Vec<String>>,
     most: usize,
-) -> Result<DryRun> {
-    let resource = check(services, request).await?;
-    let looking = Looking {
-        live: live(services, &resource).await?,
-        overwrite: request.on_conflict == OnConflict::Overwrite,
-        most,
-        would_undo: 0,
-        already: 0,
-        conflicts: 0,
-        listed: Vec::new(),
-    };
-    let mut pieces = Pieces::new(looking);
-    let exactness = match &request.of {
-        UndoOf::Window { asked, filter } => {
-            let window = history::window(services, asked).await?;
-            let choice = Choice { filter: filter.clone(), keys };
-            let notes = window.read(services, &choice, &mut pieces).await?;
-            let mut exactness = window.exactness;
-            exactness.notes.extend(notes);
-            exactness
-        }
-        UndoOf::Undo(of) => {
-            record::written(services, of, &mut pieces).await?;
-            Exactness { exact: true, ..Exactness::default() }
-        }
-    };
-    let (window, looked) = pieces.end().await?;
-    let Looking { would_undo, already, conflicts, listed, .. } = looked;
-    Ok(DryRun { resource, window, exactness, would_undo, already, conflicts, listed })
+) -> Step<'a, DryRun> {
+    Box::pin(async move {
+        let resource = check(services, request).await?;
+        let looking = Looking {
+            live: live(services, &resource).await?,
+            overwrite: request.on_conflict == OnConflict::Overwrite,
+            most,
+            would_undo: 0,
+            already: 0,
+            conflicts: 0,
+            listed: Vec::new(),
+        };
+        let mut pieces = Pieces::new(looking);
+        let exactness = match &request.of {
+            UndoOf::Window { asked, filter } => {
+                let window = history::window(services, asked).await?;
+                let choice = Choice { filter: filter.clone(), keys };
+                let notes = window.read(services, &choice, &mut pieces).await?;
+                let mut exactness = window.exactness;
+                exactness.notes.extend(notes);
+                exactness
+            }
+            UndoOf::Undo(of) => {
+                record::written(services, of, &mut pieces).await?;
+                Exactness { exact: true, ..Exactness::default() }
+            }
+        };
+        let (window, looked) = pieces.end().await?;
+        let Looking { would_undo, already, conflicts, listed, .. } = looked;
+        Ok(DryRun { resource, window, exactness, would_undo, already, conflicts, listed })
+    })
 }
 
 struct Looking {

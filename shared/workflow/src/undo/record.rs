@@ -1,4 +1,4 @@
-//! What an undo did, in the vault for good: `undos/<undo id>/<piece>-<object id>`.
+//! What an undo did, in the vault for as long as [`crate::margins::UNDO_RECORDS`] says: `undos/<undo id>/<piece>-<object id>`.
 
 use super::Conflict;
 use super::piece::{About, Holds};

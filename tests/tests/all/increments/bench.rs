@@ -107,6 +107,11 @@ impl Bench {
         }
     }
 
+    /// Time passes.
+    pub(crate) fn pass(&self, time: SignedDuration) {
+        self.clock.advance(time);
+    }
+
     /// A second passes, and an id that sorts after all others is given out.
     pub(crate) fn execution(&self) -> Execution {
         self.clock.advance(SignedDuration::from_secs(1));
@@ -167,6 +172,19 @@ impl Bench {
         selection: Selection,
         target: TargetSpec,
     ) -> Result<Job> {
+        let execution = self.execution();
+        self.restore_under(services, execution, backup, selection, target).await
+    }
+
+    /// Restores under an execution, which may have begun before.
+    pub(crate) async fn restore_under(
+        &self,
+        services: &Services,
+        execution: Execution,
+        backup: &str,
+        selection: Selection,
+        target: TargetSpec,
+    ) -> Result<Job> {
         let backup = backup.to_owned();
         let request = RestoreRequest {
             backup,
@@ -176,7 +194,6 @@ impl Bench {
             on_conflict: OnConflict::Fail,
             selection,
         };
-        let execution = self.execution();
         let input = RestoreInput::Request(Box::new(request));
         let planned = restore::restore(services, &RestoreEvent::Plan { input, execution }).await?;
         let id = planned["job"].as_str().unwrap().to_owned();
@@ -188,7 +205,7 @@ impl Bench {
         }
         let finish = RestoreEvent::Finish(JobEvent { job: id.clone() });
         restore::restore(services, &finish).await?;
-        let job = services.jobs.job(&id).await.unwrap();
+        let job = services.jobs.job(&id).await?;
         assert_eq!(job.status, Status::Completed);
         Ok(job)
     }

@@ -4,6 +4,7 @@ use super::bench::{Bench, Lines, small};
 use super::chance::Chance;
 use super::drive::{Drive, name_of, warned};
 use super::faults::Weather;
+use super::seeds::Seeds;
 use holdfast_common::jobs::{BackupType, Job};
 use holdfast_vault::error::Code;
 use holdfast_vault::format::footer::DeltaCounts;
@@ -367,43 +368,11 @@ fn facts(manifest: &Manifest) -> serde_json::Value {
     serde_json::json!({ "type": manifest.backup_type, "streams": streams, "warnings": warnings })
 }
 
-/// Says of which seed a failure is.
-struct Told(u64);
-
-impl Drop for Told {
-    #[allow(clippy::print_stderr)]
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the history of seed {} failed; HOLDFAST_SEED={} repeats it alone", self.0, self.0);
-        }
-    }
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
-}
-
 #[test]
 fn random_histories_come_back() {
-    let one = number("HOLDFAST_SEED");
-    let (first, cases) = one.map_or((0, number("HOLDFAST_CASES").unwrap_or(400)), |seed| (seed, 1));
-    let (next, tally) = (AtomicU64::new(first), Seen::default());
-    let work = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + cases {
-                break;
-            }
-            let _told = Told(seed);
-            runtime.block_on(History::run(seed, &tally));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(work);
-        }
-    });
+    let (seeds, tally) = (Seeds::asked("HOLDFAST_CASES", 400), Seen::default());
+    let cases = seeds.count;
+    seeds.hold(async |seed| History::run(seed, &tally).await);
     if cases >= 100 {
         for (what, count) in [
             ("backups", &tally.backups),

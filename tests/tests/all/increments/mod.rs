@@ -6,12 +6,13 @@
     reason = "handlers are awaited where they are called, by one thread that has room"
 )]
 
-mod bench;
-mod chance;
+pub(crate) mod bench;
+pub(crate) mod chance;
 mod crash;
 mod damage;
-mod drive;
+pub(crate) mod drive;
 mod duplicates;
 mod edges;
-mod faults;
+pub(crate) mod faults;
 mod history;
+pub(crate) mod seeds;

@@ -201,6 +201,7 @@ fn dispatcher(
             undo: machine("undo"),
             verify: machine("verify"),
             restore_test: machine("restore-test"),
+            drill: machine("drill"),
             fail: machine("fail"),
         },
         verify_level: Level::Full,

@@ -1,0 +1,1 @@
+../../../shared/connectors/src/batch.rs

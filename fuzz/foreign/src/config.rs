@@ -1,0 +1,1 @@
+../../../shared/workflow/src/config.rs

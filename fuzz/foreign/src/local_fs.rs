@@ -1,0 +1,1 @@
+../../../shared/connectors/src/local_fs.rs

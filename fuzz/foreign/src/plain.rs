@@ -1,0 +1,1 @@
+../../../shared/connectors/src/plain.rs

@@ -1,0 +1,1 @@
+../../../shared/connectors/src/raw_json.rs

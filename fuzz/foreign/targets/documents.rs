@@ -1,0 +1,2 @@
+#![no_main]
+holdfast_fuzz::target!(holdfast_fuzz_foreign::TARGETS, "documents");

@@ -1,0 +1,2 @@
+#![no_main]
+holdfast_fuzz::target!(holdfast_vault::fuzzing::TARGETS, "sealed");

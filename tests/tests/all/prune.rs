@@ -1,0 +1,8 @@
+//! What `prune` deletes, what it never deletes, and when: with backups under way, crashes, duplicates and late handlers.
+
+pub(crate) mod bench;
+mod changes;
+mod crash;
+mod ends;
+mod fence;
+mod stops;
