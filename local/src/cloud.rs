@@ -314,7 +314,9 @@ impl Cloud {
     pub async fn run_prune(&self, id: &str, dry_run: bool) -> Result<PruneRow> {
         let input = handler::encode(&PruneInput { dry_run })?;
         let outcome = self.interpreter.start(&self.prune, id, input).outcome().await;
-        if let ExecutionOutcome::Failed { .. } = outcome { Err(self.refused(id, &outcome)) } else {
+        if let ExecutionOutcome::Failed { .. } = outcome {
+            Err(self.refused(id, &outcome))
+        } else {
             // A table on AWS expires its rows by itself.
             if !dry_run {
                 self.services.jobs.sweep_expired(self.services.clock.now()).await?;

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// # Errors
 /// `InvalidInput` if the event is none of this function's, or what the work gives; then the whole batch is to be delivered
 /// again.
-#[must_use] 
+#[must_use]
 pub fn handle(services: &Services, event: Value) -> Step<'_, Value> {
     Box::pin(async move {
         if event.get("check").is_some() {
@@ -19,10 +19,10 @@ pub fn handle(services: &Services, event: Value) -> Step<'_, Value> {
             return handler::encode(&capture::check(services, &event).await?);
         }
         if event.get("expire").is_some() {
-        let event: ExpireEvent = handler::decode(event)?;
-        return handler::encode(&capture::expire(services, &event).await?);
-    }
-    let event: CaptureEvent = handler::decode(event)?;
+            let event: ExpireEvent = handler::decode(event)?;
+            return handler::encode(&capture::expire(services, &event).await?);
+        }
+        let event: CaptureEvent = handler::decode(event)?;
         handler::encode(&capture::capture(services, &event).await?)
     })
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// `InvalidInput` if the event is none of this function's, or what the work gives.
-#[must_use] 
+#[must_use]
 pub fn handle(services: &Services, event: Value) -> Step<'_, Value> {
     Box::pin(async move {
         let event: PruneEvent = handler::event(&event, &["more"])?;

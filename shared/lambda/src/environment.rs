@@ -101,7 +101,7 @@ pub struct Control {
 ///
 /// # Errors
 /// `HomeInvalid` if a variable is missing.
-#[must_use] 
+#[must_use]
 pub fn control() -> BoxFuture<'static, Result<Control>> {
     Box::pin(async {
         let config = aws_config().await;
@@ -119,7 +119,7 @@ pub fn control() -> BoxFuture<'static, Result<Control>> {
 ///
 /// # Errors
 /// `HomeInvalid` if a variable is missing, `KeyWrong` if KMS does not open the vault, or what storage gives.
-#[must_use] 
+#[must_use]
 pub fn services() -> BoxFuture<'static, Result<Services>> {
     Box::pin(async {
         let config = aws_config().await;

@@ -35,7 +35,7 @@ use holdfast_vault::error::{Code, Error, Result};
 /// # Errors
 /// `InvalidInput` if the event is none of a table's stream, `ResourceUnknown` if no resource is that table, `Source*` if
 /// its key cannot be asked for, or what storage and state give; the whole batch may be delivered again.
-#[must_use] 
+#[must_use]
 pub fn capture<'a>(services: &'a Services, event: &'a CaptureEvent) -> Step<'a, CaptureAnswer> {
     Box::pin(async move {
         let records = event.records.iter().map(StreamRecord::new).collect::<Result<Vec<_>>>()?;

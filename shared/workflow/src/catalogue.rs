@@ -30,7 +30,7 @@ pub struct Rebuilt {
 ///
 /// # Errors
 /// What state and storage give. A damaged manifest is in the answer, and does not keep the others out.
-#[must_use] 
+#[must_use]
 pub fn rebuild(services: &Services) -> Step<'_, Rebuilt> {
     Box::pin(async move {
         let mut rebuilt = Rebuilt::default();

@@ -11,7 +11,6 @@ use crate::metrics;
 use crate::plan::{BackupDetail, detail, value};
 use crate::services::{Services, Step};
 use crate::staging;
-use referred::Referred;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use holdfast_common::jobs::{Job, JobChange, Status, StreamShape, StreamSummary, Task, Totals};
 use holdfast_connectors::SourceSpec;
@@ -20,6 +19,7 @@ use holdfast_vault::format::FORMAT;
 use holdfast_vault::format::footer::Segment;
 use holdfast_vault::format::manifest::{Manifest, StoredObject, StreamManifest};
 use holdfast_vault::model::{StreamKind, Warning};
+use referred::Referred;
 use std::sync::Arc;
 
 /// How many warnings a manifest and a job keep; the rest is counted.
@@ -30,7 +30,7 @@ const WARNINGS_KEPT: usize = 100;
 /// # Errors
 /// `SourceInvalid` if two records have the same key, `ObjectMissing` or `ObjectDamaged` if the vault does not hold
 /// what was admitted, `Overdue` if it took too long, `BaseGone` if the backup that it builds on was deleted meanwhile, `Cancelled`, or what state and storage give.
-#[must_use] 
+#[must_use]
 pub fn commit<'a>(services: &'a Services, event: &'a JobEvent) -> Step<'a, Committed> {
     Box::pin(async move {
         let job = services.jobs.job(&event.job).await?;

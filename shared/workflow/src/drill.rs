@@ -29,7 +29,7 @@ use std::path::PathBuf;
 ///
 /// # Errors
 /// `JobUnknown`, `JobState`, `Target*`, `Source*`, `Object*`, `Cancelled`, or what state and storage give.
-#[must_use] 
+#[must_use]
 pub fn drill<'a>(services: &'a Services, event: &'a DrillEvent) -> Step<'a, Value> {
     Box::pin(async move {
         match event {

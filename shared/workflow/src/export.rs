@@ -66,7 +66,7 @@ pub struct TaskCursor {
 ///
 /// # Errors
 /// `Source*`, `Storage*`, `Cancelled`, or what state gives.
-#[must_use] 
+#[must_use]
 pub fn export_chunk<'a>(services: &'a Services, event: &'a TaskEvent) -> Step<'a, TaskAnswer> {
     Box::pin(async move {
         let task = services.jobs.begin_attempt(&event.job, event.task).await?;

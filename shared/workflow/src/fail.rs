@@ -16,7 +16,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// What state, staging or the target give; the state machine tries again.
-#[must_use] 
+#[must_use]
 pub fn fail<'a>(services: &'a Services, event: &'a FailEvent) -> Step<'a, FailAnswer> {
     Box::pin(async move {
         let id = job_id(event)?;

@@ -70,7 +70,7 @@ pub enum Join {
 ///
 /// # Errors
 /// `JobState` if the job has ended, or what state and storage give.
-#[must_use] 
+#[must_use]
 pub fn plan<'a>(services: &'a Services, event: &'a JoinEvent) -> Step<'a, Joins> {
     Box::pin(async move {
         let list = staging::join_list(&event.join);

@@ -2,8 +2,8 @@
 
 mod base;
 
-pub use base::{StreamPlan, Way, base_stream};
 pub(crate) use base::stream_gone;
+pub use base::{StreamPlan, Way, base_stream};
 
 use crate::anomaly::Written;
 use crate::config::Resource;
@@ -125,7 +125,7 @@ pub async fn source(services: &Services, resource: &Resource) -> Result<Box<dyn 
 ///
 /// # Errors
 /// `ResourceUnknown`, `Source*`, `JobState` if the job has ended, or what state and staging give.
-#[must_use] 
+#[must_use]
 pub fn plan<'a>(services: &'a Services, event: &'a PlanEvent) -> Step<'a, Planned> {
     Box::pin(async move {
         let id = event.execution.job_id()?;

@@ -42,7 +42,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// What the step gives.
-#[must_use] 
+#[must_use]
 pub fn prune<'a>(services: &'a Services, event: &'a PruneEvent) -> Step<'a, Value> {
     Box::pin(async move {
         match event {

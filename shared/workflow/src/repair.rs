@@ -71,7 +71,7 @@ impl Survey {
 ///
 /// # Errors
 /// `ResourceUnknown`, or what state and storage give. Damage is in the answer.
-#[must_use] 
+#[must_use]
 pub fn survey<'a>(services: &'a Services, resource: Option<&'a str>) -> Step<'a, Survey> {
     Box::pin(async move {
         let (objects, more) = in_quarantine(&services.jobs, resource).await?;
@@ -133,7 +133,7 @@ pub async fn forget_unneeded(services: &Services, survey: &Survey) -> Result<()>
 ///
 /// # Errors
 /// As [`verify`].
-#[must_use] 
+#[must_use]
 pub fn reverify<'a>(services: &'a Services, backup: &'a str) -> Step<'a, VerifyAnswer> {
     Box::pin(async move {
         let level = crate::verify::Level::Chain.to_string();

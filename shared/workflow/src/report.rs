@@ -7,7 +7,8 @@ use crate::plan::{BackupDetail, detail};
 use crate::restore;
 use crate::undo::{UndoCounts, UndoDetail, UndoOf};
 use holdfast_common::jobs::{
-    BackupType, Deletion, Hold, Job, JobError, JobKind, Status, StatusChange, StreamSummary, Task, Totals, Verified,
+    BackupType, Deletion, Hold, Job, JobError, JobKind, Status, StatusChange, StreamSummary, Task, Totals,
+    Verified,
 };
 use holdfast_connectors::SourceSpec;
 use holdfast_vault::error::Result;

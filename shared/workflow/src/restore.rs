@@ -88,7 +88,7 @@ impl PartOrder {
 ///
 /// # Errors
 /// `JobUnknown`, `Target*`, `Object*`, `Cancelled`, or what state and storage give.
-#[must_use] 
+#[must_use]
 pub fn restore<'a>(services: &'a Services, event: &'a RestoreEvent) -> Step<'a, Value> {
     Box::pin(async move {
         match event {
@@ -104,7 +104,7 @@ pub fn restore<'a>(services: &'a Services, event: &'a RestoreEvent) -> Step<'a, 
 ///
 /// # Errors
 /// `JobUnknown` if there is no such backup, `InvalidInput` if the selection does not fit it, or what state gives.
-#[must_use] 
+#[must_use]
 pub fn request<'a>(services: &'a Services, id: &'a str, request: &'a RestoreRequest) -> Step<'a, Job> {
     Box::pin(async move {
         let (request, warnings) = at::resolve(services, request).await?;
@@ -162,7 +162,7 @@ async fn completed(jobs: &JobStore, id: &str) -> Result<Job> {
 ///
 /// # Errors
 /// As [`request`], and `Target*`.
-#[must_use] 
+#[must_use]
 pub fn dry_run<'a>(
     services: &'a Services,
     id: &'a str,

@@ -34,7 +34,7 @@ use jiff::Timestamp;
 /// # Errors
 /// `JobUnknown`, `TargetConflict` if the policy is to fail or the proof fails, `Target*`, `Object*`, `Cancelled`, or
 /// what state and storage give.
-#[must_use] 
+#[must_use]
 pub fn undo<'a>(services: &'a Services, event: &'a UndoEvent) -> Step<'a, UndoAnswer> {
     Box::pin(async move {
         match event {
@@ -54,7 +54,7 @@ pub fn undo<'a>(services: &'a Services, event: &'a UndoEvent) -> Step<'a, UndoAn
 /// # Errors
 /// `InvalidInput` if the window or the resource is not one that can be undone, `JobUnknown` if there is no such undo to
 /// be taken back, or what state and staging give.
-#[must_use] 
+#[must_use]
 pub fn request<'a>(
     services: &'a Services,
     id: &'a str,

@@ -44,7 +44,7 @@ pub fn registered(row: &PackRow) -> Result<Registered> {
 ///
 /// # Errors
 /// `StagingDamaged`, `Storage*`, `Cancelled`, or what state gives.
-#[must_use] 
+#[must_use]
 pub fn upload_part<'a>(services: &'a Services, event: &'a TaskEvent) -> Step<'a, TaskAnswer> {
     Box::pin(async move {
         let job = services.jobs.job(&event.job).await?;

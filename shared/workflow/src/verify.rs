@@ -35,7 +35,7 @@ const MANIFEST_LEVEL: &str = "quick";
 ///
 /// # Errors
 /// `JobUnknown`, `InvalidInput`, or `Storage*` where it could not look. Damage is in the answer.
-#[must_use] 
+#[must_use]
 pub fn verify<'a>(services: &'a Services, event: &'a VerifyEvent) -> Step<'a, VerifyAnswer> {
     Box::pin(async move {
         event.level.as_deref().map(Level::from_str).transpose()?;

@@ -11,7 +11,7 @@ use holdfast_common::jobs::{BackupType, JobKind, Status};
 use holdfast_connectors::TargetSpec;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_workflow::events::{Caught, Execution, JobEvent, RestoreEvent, Selection, TaskEvent};
-use holdfast_workflow::prune::{self, AbandonPrune};
+use holdfast_workflow::prune::{self, AbandonPrune, FinishPrune};
 use holdfast_workflow::{WorkLimits, commit, restore};
 use std::fs;
 use std::path::Path;
@@ -94,7 +94,9 @@ impl Crashing {
         let id = execution.job_id().unwrap();
         match self.shop.services.jobs.job(&id).await {
             Ok(job) if job.status == Status::Completed => {
-                lines.values_mut().for_each(|lines| lines.sort_unstable());
+                for lines in lines.values_mut() {
+                    lines.sort_unstable();
+                }
                 self.shop.taken.push((id, lines));
             }
             _ => assert!(first.is_err() && !is_resumed(left), "what said it completed did"),
@@ -154,8 +156,8 @@ impl Crashing {
             // Where its last answer was lost, it has ended.
             let again = work(self).await;
             if is_over(again) {
-                let event = RestoreEvent::Finish(JobEvent { job: execution.job_id().unwrap() });
-                restore::restore(&self.shop.services, &event).await.unwrap();
+                let event = FinishPrune { prune: execution.job_id().unwrap() };
+                prune::finish(&self.shop.services, &event).await.unwrap();
             }
         } else {
             let error = Caught { error: "Interrupted".to_owned(), cause: String::new() };

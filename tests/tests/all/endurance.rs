@@ -95,7 +95,7 @@ impl Years {
 
     /// A record of noise, so that its bytes count in the vault as they do in the source.
     fn put(&mut self, at: usize, key: u64) {
-        let noise: String = (0..6).map(|_| format!("{:016x}", self.chance.next())).collect();
+        let noise = [(); 6].map(|()| format!("{:016x}", self.chance.next())).concat();
         self.resources[at].records.insert(key, format!(r#"{{"id":{key},"noise":"{noise}"}}"#));
     }
 

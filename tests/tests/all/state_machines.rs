@@ -59,8 +59,11 @@ const RETRYABLE: &[(&str, &[&[Code]])] = &[
 ];
 
 /// Steps that a failure leads to where it is theirs to tell what is left, or whoever waits for an answer.
-const TELLING: &[(&str, &str)] =
-    &[("${NativeRestoreFunctionArn}", "abandon"), ("${PruneFunctionArn}", "abandon"), ("${RestoreTestFunctionArn}", "answer")];
+const TELLING: &[(&str, &str)] = &[
+    ("${NativeRestoreFunctionArn}", "abandon"),
+    ("${PruneFunctionArn}", "abandon"),
+    ("${RestoreTestFunctionArn}", "answer"),
+];
 
 struct Machine {
     name: String,

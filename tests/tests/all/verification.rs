@@ -292,9 +292,9 @@ async fn chain_finds_what_is_wrong_with_the_structure_of_any_layer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn chain_finds_a_manifest_that_tells_other_things_than_its_objects() {
+    type Lie = fn(&mut Manifest);
     let (shop, taken) = Shop::with_chain().await;
     let right = shop.manifest(&taken[2]).await;
-    type Lie = fn(&mut Manifest);
     let lies: [Lie; 10] = [
         |of| of.streams[0].records += 1,
         |of| of.streams[0].layers[0].segments[0].count += 1,
@@ -432,7 +432,7 @@ impl Lost {
         Self { shop, taken, inventory, copy, keys: vec![index, unreadable, pack] }
     }
 
-    async fn copy(&self) -> Vault {
+    fn copy(&self) -> Vault {
         let storage = holdfast_common::storage::DirectoryStorage::open(&self.copy).unwrap();
         Vault::with_keys(Arc::new(storage), self.shop.services().vault.keys().clone())
     }
@@ -465,7 +465,7 @@ async fn what_depends_on_damage_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn repair_puts_back_what_a_copy_has() {
     let lost = Lost::new().await;
-    let (shop, copy, pack) = (&lost.shop, lost.copy().await, &lost.keys[2]);
+    let (shop, copy, pack) = (&lost.shop, lost.copy(), &lost.keys[2]);
     let services = shop.services();
     let survey = repair::survey(services, Some("shop")).await.unwrap();
     let would = repair::heal(services, &copy, &survey, true).await.unwrap();

@@ -345,9 +345,13 @@ fn the_vault_uses_no_clock_network_files_or_environment() {
     let vault = members.iter().find(|member| member.name == "holdfast-vault").unwrap();
     let mut broken = Vec::new();
     for (file, text) in vault.files() {
+        // How many cases a test tries is told by the environment.
+        let is_test = file.contains("/tests/") || file.ends_with("/tests.rs");
+        let forbidden: Vec<&str> =
+            NOT_IN_VAULT_SOURCES.iter().copied().filter(|name| !is_test || *name != "std::env").collect();
         for (number, line) in (1..).zip(text.lines()) {
             // A grouped import would hide the names that are looked for.
-            let named = names_any(line, NOT_IN_VAULT_SOURCES)
+            let named = names_any(line, &forbidden)
                 .or_else(|| names_any(line, &["use std::{", "use std;"]));
             broken.extend(named.map(|name| format!("{file}:{number} has {name}")));
         }

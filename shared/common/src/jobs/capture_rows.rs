@@ -101,7 +101,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn capture<'a>(&'a self, resource: &'a str) -> BoxFuture<'a, Result<Option<CaptureRow>>> {
         Box::pin(async move { Ok(self.capture_item(resource).await?.map(|(row, _)| row)) })
     }

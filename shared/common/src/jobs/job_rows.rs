@@ -17,7 +17,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn create_job<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Job>> {
         Box::pin(async move {
             match self.put_job(job, 0, None).await {
@@ -32,7 +32,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn put_catalogue<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let doing = format!("cataloguing {} {}", job.kind, job.id);
@@ -51,7 +51,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `JobUnknown` if there is none, `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn job<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Job>> {
         Box::pin(async move { Ok(self.job_and_revision(id).await?.0) })
     }
@@ -104,7 +104,7 @@ impl JobStore {
     /// # Errors
     /// `JobUnknown`, `Cancelled` if the job was cancelled, `JobState` if it is of another status than `from`,
     /// `StateUnavailable`, `StateConflict` if others change the job all the time.
-    #[must_use] 
+    #[must_use]
     pub fn transition<'a>(
         &'a self,
         id: &'a str,
@@ -120,7 +120,7 @@ impl JobStore {
     ///
     /// # Errors
     /// As [`JobStore::transition`].
-    #[must_use] 
+    #[must_use]
     pub fn enter<'a>(
         &'a self,
         id: &'a str,
@@ -149,7 +149,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `JobUnknown`, `StateUnavailable`, `StateConflict` if others change the job all the time.
-    #[must_use] 
+    #[must_use]
     pub fn update_job<'a>(&'a self, id: &'a str, change: JobChange) -> BoxFuture<'a, Result<Job>> {
         Box::pin(async move {
             let changed = self.change_job(id, |job| {
@@ -166,7 +166,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn withdraw_job<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let sent = self

@@ -28,7 +28,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn put_resource<'a>(
         &'a self,
         name: &'a str,
@@ -61,7 +61,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `ResourceUnknown` if there is none, `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn resource<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Value>> {
         Box::pin(async move {
             let unknown = || {

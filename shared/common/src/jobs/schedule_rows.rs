@@ -55,7 +55,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn put_schedule<'a>(
         &'a self,
         resource: &'a str,

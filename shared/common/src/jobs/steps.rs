@@ -16,7 +16,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `Cancelled` or `JobState` if its job is not running, `JobUnknown` if there is no such task, `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn begin_attempt<'a>(&'a self, job: &'a str, task: u32) -> BoxFuture<'a, Result<Task>> {
         Box::pin(async move {
             let (of, _) = self.job_and_revision(job).await?;
@@ -42,7 +42,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `JobUnknown` if there is no such task, `StateConflict` if the step is not the task's next, `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn stage_step<'a>(
         &'a self,
         job: &'a str,
@@ -79,7 +79,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `JobUnknown` if there is no such task, `StateConflict` if the step is not staged, `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn admit_step<'a>(
         &'a self,
         job: &'a str,
@@ -115,7 +115,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `JobUnknown` if there is no such task, `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn fail_task<'a>(
         &'a self,
         job: &'a str,

@@ -45,7 +45,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn create_table_if_missing(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let mut attributes = vec![PARTITION_KEY, SORT_KEY];

@@ -20,7 +20,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`; some of the tasks may be stored then.
-    #[must_use] 
+    #[must_use]
     pub fn put_tasks<'a>(&'a self, tasks: &'a [Task]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let items = tasks.iter().map(task_item).collect::<Result<Vec<_>>>()?;
@@ -56,7 +56,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `JobUnknown` if there is none, `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn task<'a>(&'a self, job: &'a str, task: u32) -> BoxFuture<'a, Result<Task>> {
         Box::pin(async move {
             let answer = self
@@ -88,7 +88,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`.
-    #[must_use] 
+    #[must_use]
     pub fn task_totals<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<Progress>> {
         Box::pin(async move {
             let query = self
@@ -116,7 +116,7 @@ impl JobStore {
     ///
     /// # Errors
     /// `StateUnavailable`; a repeat goes on.
-    #[must_use] 
+    #[must_use]
     pub fn forget_work<'a>(&'a self, job: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let keys = |prefix| {

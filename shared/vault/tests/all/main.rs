@@ -7,9 +7,9 @@
 )]
 
 mod changes;
-mod corruption;
 mod copying;
+mod corruption;
 mod engine;
-mod rotation;
 mod refusals;
+mod rotation;
 mod tree_layers;

@@ -48,7 +48,7 @@ pub struct CheckAnswer {
 ///
 /// # Errors
 /// `JobUnknown` if there is no such backup, or what state and storage give.
-#[must_use] 
+#[must_use]
 pub fn check<'a>(services: &'a Services, event: &'a CheckEvent) -> Step<'a, CheckAnswer> {
     Box::pin(async move {
         let backup = event.check.as_str();

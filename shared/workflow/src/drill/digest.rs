@@ -143,7 +143,7 @@ impl TreeDigests {
     }
 
     /// Adds an entry that the manifest has too, as the target tells it.
-    fn close(&mut self, open: Open, matched: &Matched) {
+    fn close(&mut self, open: &Open, matched: &Matched) {
         self.found.files += 1;
         self.found.bytes += open.meta.size;
         let mut same = matched.parts.first().is_some_and(|first| first.meta.size == open.meta.size);
@@ -237,7 +237,7 @@ impl TreeSink for TreeDigests {
         let Some(open) = self.open.take() else { return Ok(Flow::More) };
         self.left = self.left.saturating_sub(1);
         match self.matched.take() {
-            Some(matched) => self.close(open, &matched),
+            Some(matched) => self.close(&open, &matched),
             // A directory that holds objects is there because they are.
             None if open.meta.kind == EntryKind::Directory && !self.with_times => {}
             None => {

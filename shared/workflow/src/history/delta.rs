@@ -11,7 +11,7 @@ use holdfast_vault::format::manifest::Manifest;
 ///
 /// # Errors
 /// `JobUnknown` if the vault holds no such backup, `InvalidInput` if it has no records, or what the vault gives.
-#[must_use] 
+#[must_use]
 pub fn delta<'a>(services: &'a Services, backup: &'a str) -> Step<'a, Window> {
     Box::pin(async move {
         let manifest = services.vault.manifest(backup).await.map_err(|error| match error.code {

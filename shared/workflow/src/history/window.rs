@@ -80,7 +80,7 @@ pub struct Window {
 /// # Errors
 /// `ResourceUnknown`, `JobUnknown`; `InvalidInput` if a point lies in the future or before all that is kept, the
 /// earlier is not before the later, or the resource has no such stream of records; or what state and the vault give.
-#[must_use] 
+#[must_use]
 pub fn window<'a>(services: &'a Services, asked: &'a Asked) -> Step<'a, Window> {
     Box::pin(async move {
         services.jobs.resource(&asked.resource).await?;

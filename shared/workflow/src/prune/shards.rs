@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn shards_cover_every_id_once() {
-        for (sampled, count) in [(0, 1), (3, 1), (4, 4), (16, 16), (40, 64), (1_000_000, 256)] {
+        for (sampled, count) in [(0, 1), (3, 1), (4, 4), (16, 16), (70, 64), (1_000_000, 256)] {
             let shards = of_objects(sampled, 1_000);
             assert_eq!(shards.len(), count, "{sampled}");
             let mut next = 0;

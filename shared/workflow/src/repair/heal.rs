@@ -52,7 +52,7 @@ enum Known<'a> {
 ///
 /// # Errors
 /// What state and storage give. What the copy does not have is in the answer.
-#[must_use] 
+#[must_use]
 pub fn heal<'a>(
     services: &'a Services,
     copy: &'a Vault,

@@ -216,8 +216,8 @@ pub fn judge(seen: &Seen, now: Timestamp) -> ResourceStatus {
     }
 }
 
-fn broken(promise: Promise, message: String) -> Option<Broken> {
-    Some(Broken { promise, message })
+fn broken(promise: Promise, message: String) -> Broken {
+    Broken { promise, message }
 }
 
 fn rpo(seen: &Seen, now: Timestamp) -> Option<Broken> {
@@ -226,30 +226,32 @@ fn rpo(seen: &Seen, now: Timestamp) -> Option<Broken> {
         (Some(until), _) => {
             let lost = now.duration_since(until);
             let missed = seen.tier.rpo_missed(lost);
-            missed
-                .then(|| broken(Promise::Rpo, format!("{} would be lost, and may be {limit}", span(lost))))?
+            missed.then(|| broken(Promise::Rpo, format!("{} would be lost, and may be {limit}", span(lost))))
         }
         // What was never backed up is as old as its protection; where nobody knows when that began, too old.
         (None, Some(added)) if !seen.tier.rpo_missed(now.duration_since(added)) => None,
-        (None, _) => broken(Promise::Rpo, format!("nothing can be restored, and {limit} may be lost")),
+        (None, _) => Some(broken(Promise::Rpo, format!("nothing can be restored, and {limit} may be lost"))),
     }
 }
 
 fn last_backup(seen: &Seen) -> Option<Broken> {
     let last = seen.last_ended.as_ref().filter(|last| last.failed && last.scheduled)?;
-    broken(Promise::Backup, format!("the last scheduled backup, {}, failed", last.id))
+    Some(broken(Promise::Backup, format!("the last scheduled backup, {}, failed", last.id)))
 }
 
 fn damage(seen: &Seen) -> Option<Broken> {
     if let Some(found) = seen.verified.as_ref().filter(|found| !found.valid) {
-        return broken(Promise::Undamaged, format!("the last verification found damage in {}", found.backup));
+        return Some(broken(
+            Promise::Undamaged,
+            format!("the last verification found damage in {}", found.backup),
+        ));
     }
     match (seen.damaged_backups, seen.damaged_objects) {
         (0, 0) => None,
-        (backups, objects) => broken(
+        (backups, objects) => Some(broken(
             Promise::Undamaged,
             format!("{backups} backups were found damaged, and {objects} objects are in quarantine"),
-        ),
+        )),
     }
 }
 
@@ -264,13 +266,13 @@ fn unverified(seen: &Seen, now: Timestamp) -> Option<Broken> {
     late.then(|| {
         let (passed, within) = (span(passed), span(within));
         broken(Promise::Verified, format!("nothing was verified for {passed}, and is to be every {within}"))
-    })?
+    })
 }
 
 fn last_drill(seen: &Seen) -> Option<Broken> {
     let last = seen.last_drill.as_ref().filter(|last| !last.equal)?;
     let what = if last.completed { "restored something else than was backed up" } else { "failed" };
-    broken(Promise::Drill, format!("the last drill, {}, {what}", last.id))
+    Some(broken(Promise::Drill, format!("the last drill, {}, {what}", last.id)))
 }
 
 fn overdue(seen: &Seen, now: Timestamp) -> Option<Broken> {
@@ -281,7 +283,7 @@ fn overdue(seen: &Seen, now: Timestamp) -> Option<Broken> {
     late.then(|| {
         let (passed, period) = (span(passed), span(period));
         broken(Promise::DrillDue, format!("no drill completed for {passed}, and one is due every {period}"))
-    })?
+    })
 }
 
 fn rto(seen: &Seen) -> Option<Broken> {
@@ -291,7 +293,7 @@ fn rto(seen: &Seen) -> Option<Broken> {
     (took > limit).then(|| {
         let (took, limit) = (span(took), span(limit));
         broken(Promise::Rto, format!("the last drill's restore took {took}, and may take {limit}"))
-    })?
+    })
 }
 
 /// A span of time in a word.

@@ -32,7 +32,7 @@ pub struct DryRun {
 ///
 /// # Errors
 /// As [`super::request`], and what reading gives.
-#[must_use] 
+#[must_use]
 pub fn dry_run<'a>(
     services: &'a Services,
     request: &'a UndoRequest,

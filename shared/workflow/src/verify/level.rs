@@ -57,10 +57,9 @@ impl Level {
     /// How deep an object of this id is looked at; `part` is what a sample reads.
     pub(super) fn depth(self, object: [u8; 16], part: Option<Part>) -> Depth {
         match self {
-            Self::Quick | Self::Chain => Depth::Quick,
             Self::Full => Depth::Full,
             Self::Sample(_) if part.is_some_and(|part| part.holds(object)) => Depth::Full,
-            Self::Sample(_) => Depth::Quick,
+            Self::Quick | Self::Chain | Self::Sample(_) => Depth::Quick,
         }
     }
 }

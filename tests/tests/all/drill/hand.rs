@@ -21,7 +21,7 @@ impl<'a> Hand<'a> {
         let directory = Some(cloud.drills());
         drill::request(&services.jobs, services.clock.now(), &drill, &request, directory).await.unwrap();
         let mut hand = Self { cloud, drill, restore: String::new() };
-        hand.restore = hand.plan().await["restore"].as_str().unwrap().to_owned();
+        hand.plan().await["restore"].as_str().unwrap().clone_into(&mut hand.restore);
         hand
     }
 

@@ -56,7 +56,9 @@ impl Shop {
     pub(crate) async fn back_up(&mut self, of: BackupType) -> Job {
         let mut lines = self.next_day();
         let job = drive::plain(&self.bench, &self.services, "shop", of).await.unwrap();
-        lines.values_mut().for_each(|lines| lines.sort_unstable());
+        for lines in lines.values_mut() {
+            lines.sort_unstable();
+        }
         self.taken.push((job.id.clone(), lines));
         job
     }
@@ -89,7 +91,15 @@ impl Shop {
         let mut keys = BTreeSet::new();
         let vault: &Vault = &self.services.vault;
         for id in vault.backups().await.unwrap() {
-            keys.extend(vault.manifest(&id).await.unwrap().objects.iter().map(holdfast_vault::format::manifest::StoredObject::key));
+            keys.extend(
+                vault
+                    .manifest(&id)
+                    .await
+                    .unwrap()
+                    .objects
+                    .iter()
+                    .map(holdfast_vault::format::manifest::StoredObject::key),
+            );
         }
         keys
     }

@@ -25,7 +25,9 @@ impl Shop {
         if joins.work {
             self.tasks(&joins.tasks.key).await;
         }
-        lines.values_mut().for_each(|lines| lines.sort_unstable());
+        for lines in lines.values_mut() {
+            lines.sort_unstable();
+        }
         self.taken.push((planned.job.clone(), lines));
         (execution, planned.job)
     }

@@ -246,7 +246,9 @@ pub(super) fn read_lines(path: &Path) -> Lines {
 }
 
 fn sorted(mut streams: Lines) -> Lines {
-    streams.values_mut().for_each(|lines| lines.sort_unstable());
+    for lines in streams.values_mut() {
+        lines.sort_unstable();
+    }
     streams
 }
 
