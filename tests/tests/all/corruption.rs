@@ -44,6 +44,11 @@ impl Undone {
             lines(&file, |id| if id == late { "sold".to_owned() } else { "bad".to_owned() });
             made.undo(&first, &second).await;
         }
+        // What taking one back would do depends on what stands there now.
+        for at in 0..made.undos.len() {
+            let back = made.told(&made.undos[at].0).await.1.unwrap();
+            made.undos[at].2 = back;
+        }
         made
     }
 

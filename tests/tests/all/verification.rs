@@ -236,7 +236,7 @@ async fn what_stands_beside_the_objects_is_missed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn samples_read_all_of_the_vault_in_turn() {
-    let (shop, taken) = Shop::with_chain_of(3_000).await;
+    let (shop, taken) = Shop::with_chain_of(6_000).await;
     let all: BTreeSet<String> =
         shop.manifest(&taken[2]).await.objects.iter().map(StoredObject::key).collect();
     assert!(all.len() > 20, "enough objects for parts: {}", all.len());
