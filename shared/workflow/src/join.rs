@@ -13,7 +13,7 @@ use crate::plan::{BackupDetail, StreamPlan, Way, base_stream, detail, value};
 use crate::services::{Services, Step};
 use crate::staging;
 use crate::upload::{Registered, registered};
-use holdfast_common::jobs::{Job, JobChange, Status, Task};
+use holdfast_common::jobs::{Job, Status, Task};
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::format::footer::Origin;
 use holdfast_vault::format::header::ObjectKind;
@@ -106,8 +106,15 @@ pub fn plan<'a>(services: &'a Services, event: &'a JoinEvent) -> Step<'a, Joins>
         services.jobs.put_tasks(&tasks).await?;
         detail.joins_from = Some(from);
         detail.tasks = from + u32::try_from(tasks.len()).unwrap_or(u32::MAX);
-        let change = JobChange { detail: Some(value(&detail)?), ..JobChange::default() };
-        services.jobs.update_job(&job.id, change).await?;
+        // A twin of this call may come when the backup is complete.
+        let change = services.jobs.change_job(&job.id, |job| {
+            let running = job.status == Status::Running;
+            if running {
+                job.detail = value(&detail)?;
+            }
+            Ok(running)
+        });
+        change.await?;
         let listed: Vec<TaskEvent> = tasks
             .iter()
             .map(|task| TaskEvent { job: job.id.clone(), task: task.task, plan: detail.plan.clone() })

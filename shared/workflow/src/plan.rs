@@ -138,6 +138,7 @@ pub fn plan<'a>(services: &'a Services, event: &'a PlanEvent) -> Step<'a, Planne
             return Ok(planned);
         }
         let mut detail: BackupDetail = detail(&job)?;
+        let before = detail.plan.clone();
         // A process that is long at work takes up here what was rotated meanwhile.
         services.vault.refresh().await?;
         detail.key_version = services.vault.keys().newest_version();
@@ -148,22 +149,44 @@ pub fn plan<'a>(services: &'a Services, event: &'a PlanEvent) -> Step<'a, Planne
         let actual = build_on(services, &job, asked, &mut detail).await?;
         let listed = cut(services, &id, &mut detail, source.as_ref()).await?;
         detail.tasks = u32::try_from(listed.len()).unwrap_or(u32::MAX);
-        services
-            .jobs
-            .update_job(
-                &id,
-                JobChange {
-                    detail: Some(value(&detail)?),
-                    backup_type: Some(actual),
-                    warnings: detail.warnings.clone(),
-                    ..JobChange::default()
-                },
-            )
-            .await?;
+        if staging::has_task_list(services, &id).await? {
+            return Ok(planned);
+        }
+        keep(services, &id, &before, &detail, actual).await?;
         staging::put_task_list(services, &id, &listed).await?;
         tracing::info!(job = id, resource = detail.resource.name, tasks = detail.tasks, "planned");
         Ok(planned)
     })
+}
+
+/// Stores what was planned, unless a twin of this call did meanwhile: what comes after it builds on that.
+///
+/// # Errors
+/// `StateConflict` where a twin came first, or what state gives.
+async fn keep(
+    services: &Services,
+    id: &str,
+    before: &str,
+    planned: &BackupDetail,
+    actual: BackupType,
+) -> Result<()> {
+    let stored = services.jobs.change_job(id, |job| {
+        let now: BackupDetail = detail(job)?;
+        if job.status != Status::Running || now.plan != before || now.joins_from.is_some() {
+            return Err(Error::new(Code::StateConflict, format!("backup {id} is planned twice at once"))
+                .object(id)
+                .hint("the plan that came first counts"));
+        }
+        job.detail = value(planned)?;
+        job.backup_type = Some(actual);
+        for warning in &planned.warnings {
+            if !job.warnings.contains(warning) {
+                job.warnings.push(warning.clone());
+            }
+        }
+        Ok(true)
+    });
+    stored.await.map(|_| ())
 }
 
 /// Chooses the base and what becomes of each stream. Gives the type that the backup really is: one that cannot build

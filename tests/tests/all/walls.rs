@@ -351,8 +351,7 @@ fn the_vault_uses_no_clock_network_files_or_environment() {
             NOT_IN_VAULT_SOURCES.iter().copied().filter(|name| !is_test || *name != "std::env").collect();
         for (number, line) in (1..).zip(text.lines()) {
             // A grouped import would hide the names that are looked for.
-            let named = names_any(line, &forbidden)
-                .or_else(|| names_any(line, &["use std::{", "use std;"]));
+            let named = names_any(line, &forbidden).or_else(|| names_any(line, &["use std::{", "use std;"]));
             broken.extend(named.map(|name| format!("{file}:{number} has {name}")));
         }
     }

@@ -218,9 +218,10 @@ impl Model {
         live.map(|(id, _)| id.clone()).collect()
     }
 
+    /// Notes that a backup is to be deleted. Asked for again it goes when it would have gone.
     pub(super) fn deletion_asked(&self, backup: &str) {
         let now = self.stage.now();
-        self.known.lock().unwrap().wishes.entry(backup.to_owned()).or_default().deleted = Some(now);
+        self.known.lock().unwrap().wishes.entry(backup.to_owned()).or_default().deleted.get_or_insert(now);
     }
 
     pub(super) fn deletion_taken_back(&self, backup: &str) {
