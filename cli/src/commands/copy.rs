@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// One backup, by its id or as latest:RESOURCE
     #[arg(value_name = "ID")]
     id: Option<String>,
-    /// The place of the copy: a directory, or s3://BUCKET/PREFIX?region=REGION
+    /// The place of the copy: a directory, or `s3://BUCKET/PREFIX?region=REGION`
     #[arg(long, value_name = "PLACE")]
     to: CopyPlace,
     /// Copies out of this place, with the keys of the home, in place of the home's own vault

@@ -77,12 +77,12 @@ fn a_backup_is_held_and_released() {
     let dry = hold(&first, &["--dry-run"]).answer(0);
     assert_eq!((&dry["hold"]["reason"], &dry["dry_run"]), (&json!("audit"), &json!(true)));
     assert_eq!(shown(&place, &first)["hold"], Value::Null, "a dry run holds nothing");
-    let held = hold(&first, &[]).answer(0);
+    let done = hold(&first, &[]).answer(0);
     assert_eq!(
-        (&held["id"], &held["resource"], &held["dry_run"]),
+        (&done["id"], &done["resource"], &done["dry_run"]),
         (&json!(first), &json!("site"), &json!(false))
     );
-    assert_eq!(shown(&place, &first)["hold"], held["hold"]);
+    assert_eq!(shown(&place, &first)["hold"], done["hold"]);
     assert!(place.run(&["show", &first]).text(0).contains("\n  held      since 2"));
     assert!(place.run(&["backups"]).text(0).lines().any(|line| line.ends_with("  held")));
     assert_eq!(hold("latest:site", &[]).answer(0)["id"], json!(third));

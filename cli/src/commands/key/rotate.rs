@@ -12,7 +12,7 @@ use std::fmt::{self, Write as _};
 ///
 /// What is stored stays as it is and is read with the older versions, which stay too. The new version is wrapped as the
 /// newest one is: by the home's key file, or by KMS. A recovery key that was exported before does not hold it: export
-/// again. On a stack the key is rotated with its parameter VaultKeyVersion.
+/// again. On a stack the key is rotated with its parameter `VaultKeyVersion`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = after_help!(
     "holdfast key rotate",

@@ -184,6 +184,10 @@ fn checks_values() {
     }
     let large = format!("{{kind: json, document: {{a: {}}}}}", "x".repeat(128 << 10));
     assert_eq!(with("a", &large, "{}").object.as_deref(), Some("resources[0].source.document"));
+}
+
+#[test]
+fn checks_values_of_policies() {
     for (policy, field) in [
         ("{retention_days: 0}", "retention_days"),
         ("{retention_days: -1}", "retention_days"),
@@ -210,7 +214,9 @@ fn checks_values() {
         ("{time_zone: Europe/Berlin}", "time_zone"),
         ("{codec: lz4}", "codec"),
     ] {
-        let error = with("a", files, policy);
+        let source = "{kind: files, path: x}";
+        let error =
+            refused(&format!("resources:\n  - name: a\n    source: {source}\n    policy: {policy}\n"));
         assert_eq!(error.object, Some(format!("resources[0].policy.{field}")), "{policy}");
     }
 }

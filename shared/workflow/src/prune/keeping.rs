@@ -118,13 +118,13 @@ mod tests {
         job
     }
 
-    fn going(due_at: Timestamp, deleted_at: Option<Timestamp>) -> Option<Deletion> {
+    fn going(due_at: Timestamp, deleted_at: Option<Timestamp>) -> Deletion {
         let (by, reason) = (DeletedBy::Retention, "old".to_owned());
-        Some(Deletion { asked_at: now(), due_at, by, reason, deleted_at })
+        Deletion { asked_at: now(), due_at, by, reason, deleted_at }
     }
 
-    fn held() -> Option<Hold> {
-        Some(Hold { reason: "court".to_owned(), at: now() })
+    fn held() -> Hold {
+        Hold { reason: "court".to_owned(), at: now() }
     }
 
     #[test]
@@ -132,13 +132,16 @@ mod tests {
         let tick = SignedDuration::from_millis(1);
         let stays = backup(Status::Completed);
         assert_eq!(fate(&stays, now()), Fate::Stays);
-        assert_eq!(fate(&Job { deletion: going(now() + tick, None), ..stays.clone() }, now()), Fate::Stays);
-        let due = Job { deletion: going(now(), None), ..stays };
+        assert_eq!(
+            fate(&Job { deletion: Some(going(now() + tick, None)), ..stays.clone() }, now()),
+            Fate::Stays
+        );
+        let due = Job { deletion: Some(going(now(), None)), ..stays };
         assert_eq!(fate(&due, now()), Fate::Goes);
-        assert_eq!(fate(&Job { hold: held(), ..due.clone() }, now()), Fate::Stays);
-        let ended = Job { deletion: going(now(), Some(now())), ..due };
+        assert_eq!(fate(&Job { hold: Some(held()), ..due.clone() }, now()), Fate::Stays);
+        let ended = Job { deletion: Some(going(now(), Some(now()))), ..due };
         assert_eq!(fate(&ended, now()), Fate::Ended);
-        assert_eq!(fate(&Job { hold: held(), ..ended }, now()), Fate::Unsettled);
+        assert_eq!(fate(&Job { hold: Some(held()), ..ended }, now()), Fate::Unsettled);
     }
 
     #[test]
@@ -149,7 +152,10 @@ mod tests {
         for status in [Status::Failed, Status::Cancelled] {
             assert_eq!(fate(&backup(status), now()), Fate::Unsettled);
             assert_eq!(fate(&backup(status), now() + CONDEMNED_FOR), Fate::Goes);
-            assert_eq!(fate(&Job { hold: held(), ..backup(status) }, now() + CONDEMNED_FOR), Fate::Unsettled);
+            assert_eq!(
+                fate(&Job { hold: Some(held()), ..backup(status) }, now() + CONDEMNED_FOR),
+                Fate::Unsettled
+            );
         }
     }
 
@@ -162,8 +168,8 @@ mod tests {
         assert_eq!(until(&job, &policy), Until::Time(end));
         let expiring = Job { expires_at: Some(now()), ..job };
         assert_eq!(until(&expiring, &none), Until::Time(now()));
-        let going = Job { deletion: going(now(), None), ..expiring };
+        let going = Job { deletion: Some(going(now(), None)), ..expiring };
         assert_eq!(until(&going, &policy), Until::Time(now()));
-        assert_eq!(until(&Job { hold: held(), ..going }, &policy), Until::Open);
+        assert_eq!(until(&Job { hold: Some(held()), ..going }, &policy), Until::Open);
     }
 }

@@ -128,6 +128,7 @@ mod tests {
     }
 
     /// What becomes of the deletion in a row that was decided on as `before` and is `now` by now; none where it is left.
+    #[expect(clippy::option_option, reason = "left alone is something else than taken back")]
     fn noted(before: &Job, mut now: Job, keep: bool) -> Option<Option<Deletion>> {
         let changed = note(&mut now, &as_backup(before), &verdict(keep), &deletion(DeletedBy::Retention));
         changed.then_some(now.deletion)
