@@ -158,7 +158,7 @@ CALLS: dict[tuple[str, str], tuple[set[str], set[str]]] = {
     (f"{BUCKETS}/upload.rs", "abort_multipart_upload"): ({"s3:AbortMultipartUpload"}, {"restore"}),
     # Targets of drills.
     (f"{BUCKETS}/throw_away.rs", "list_objects_v2"): ({"s3:ListBucket"}, {"drill", "fail"}),
-    (f"{BUCKETS}/throw_away.rs", "delete_objects"): ({"s3:DeleteObject"}, {"drill", "fail"}),
+    (f"{BUCKETS}/throw_away.rs", "delete_object"): ({"s3:DeleteObject"}, {"drill", "fail"}),
     # Recovery points.
     (f"{RECOVERY}/table.rs", "describe_table"): ({"dynamodb:DescribeTable"}, COMPARERS),
     (f"{RECOVERY}/table.rs", "delete_table"): ({"dynamodb:DeleteTable"}, {"restore-test"}),

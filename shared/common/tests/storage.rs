@@ -54,7 +54,7 @@ async fn wrappers_conform() {
     let counting = Counting::new(Arc::new(cloud.store("vault")));
     let faulty = Faulty::new(Arc::new(counting.clone()), |_| None);
     check(&faulty, &cloud.store("staging")).await;
-    assert!(counting.counts().len() == 6 && counting.count(Operation::Put) > 1_000);
+    assert!(counting.counts().len() == 7 && counting.count(Operation::Put) > 1_000);
 }
 
 #[tokio::test]
