@@ -81,12 +81,16 @@ impl Outputs {
     }
 }
 
+/// The outputs of a stack that lacks nothing, for the tests of what reads them. A region is named with its partition:
+/// `aws:eu-central-1`.
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(super) mod test_support {
+    use std::collections::BTreeMap;
 
-    fn all() -> BTreeMap<String, String> {
-        let machine = |name: &str| format!("arn:aws-cn:states:cn-north-1:123456789012:stateMachine:{name}");
+    pub(in crate::stack) fn all(region: &str) -> BTreeMap<String, String> {
+        let (partition, region) = region.split_once(':').unwrap();
+        let machine =
+            |name: &str| format!("arn:{partition}:states:{region}:123456789012:stateMachine:{name}");
         let named = [
             ("JobTableName", "jobs".to_owned()),
             ("BackupMachineArn", machine("backup")),
@@ -98,6 +102,15 @@ mod tests {
             ("StagingBucketName", "staging".to_owned()),
         ];
         named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> BTreeMap<String, String> {
+        test_support::all("aws-cn:cn-north-1")
     }
 
     #[test]

@@ -200,6 +200,7 @@ async fn tagged(config: &SdkConfig, outputs: &Outputs, wanted: &Wanted<'_>) -> T
 
 #[cfg(test)]
 mod tests {
+    use super::super::outputs::test_support;
     use super::*;
     use serde_json::json;
 
@@ -209,18 +210,13 @@ mod tests {
     }
 
     fn outputs() -> Outputs {
-        let machine = "arn:aws:states:eu-central-1:123456789012:stateMachine:x";
-        let all = [
-            ("JobTableName", "jobs"),
-            ("BackupMachineArn", machine),
-            ("RestoreMachineArn", machine),
-            ("VerifyMachineArn", machine),
-            ("UndoMachineArn", machine),
+        let granted = [
             ("TargetTableArns", "arn:aws:dynamodb:eu-central-1:123456789012:table/restored-*"),
             ("AccessTagKey", "holdfast:access"),
             ("AccessTagValue", "allow"),
         ];
-        let all = all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut all = test_support::all("aws:eu-central-1");
+        all.extend(granted.map(|(name, value)| (name.to_owned(), value.to_owned())));
         Outputs::read("shop", all).unwrap()
     }
 
