@@ -50,35 +50,24 @@ RECOVERY = "shared/recovery/src/aws"
 # Calls by file and method: the actions, and the functions that reach the call.
 CALLS: dict[tuple[str, str], tuple[set[str], set[str]]] = {
     # Job state.
-    (f"{JOBS}/job_rows.rs", "get_item"): ({"dynamodb:GetItem"}, STEPS | {"dispatch", "api"}),
-    (f"{JOBS}/job_rows.rs", "put_item"): ({"dynamodb:PutItem"}, STEPS - {"export-chunk", "upload-part"} | {"api"}),
+    (f"{JOBS}/one_row.rs", "get_item"): ({"dynamodb:GetItem"}, STEPS | {"dispatch", "restore-test", "api"}),
+    (f"{JOBS}/one_row.rs", "put_item"): ({"dynamodb:PutItem"}, STEPS - {"export-chunk", "upload-part"} | {"api"}),
     (f"{JOBS}/job_rows.rs", "query"): (
         {"dynamodb:Query"},
         {"plan", "commit", "verify", "restore", "undo", "capture", "prune", "drill", "dispatch", "restore-test", "api"},
     ),
-    (f"{JOBS}/resource_rows.rs", "get_item"): (
-        {"dynamodb:GetItem"},
-        {"plan", "verify", "restore", "undo", "fail", "capture", "prune", "drill", "restore-test", "api"},
-    ),
     (f"{JOBS}/resource_rows.rs", "query"): ({"dynamodb:Query"}, {"capture", "prune", "dispatch", "api"}),
-    (f"{JOBS}/capture_rows.rs", "get_item"): ({"dynamodb:GetItem"}, {"capture", "restore", "undo", "prune"}),
     (f"{JOBS}/capture_rows.rs", "query"): ({"dynamodb:Query"}, {"prune"}),
-    (f"{JOBS}/capture_rows.rs", "put_item"): ({"dynamodb:PutItem"}, {"capture"}),
-    (f"{JOBS}/task_rows.rs", "get_item"): ({"dynamodb:GetItem"}, WORKERS | {"commit"}),
     (f"{JOBS}/task_rows.rs", "query"): ({"dynamodb:Query"}, ENDERS | {"plan", "export-chunk", "api"}),
     (f"{JOBS}/write.rs", "update_item"): ({"dynamodb:UpdateItem"}, WORKERS | ENDERS),
     (f"{JOBS}/schedule_rows.rs", "query"): ({"dynamodb:Query"}, {"dispatch"}),
     (f"{JOBS}/schedule_rows.rs", "put_item"): ({"dynamodb:PutItem"}, {"dispatch"}),
-    (f"{JOBS}/damaged_rows.rs", "get_item"): ({"dynamodb:GetItem"}, {"verify"}),
     (f"{JOBS}/damaged_rows.rs", "query"): ({"dynamodb:Query"}, {"verify", "api"}),
     (f"{JOBS}/damaged_rows.rs", "put_item"): ({"dynamodb:PutItem"}, {"verify"}),
     (f"{JOBS}/damaged_rows.rs", "delete_item"): ({"dynamodb:DeleteItem"}, {"verify"}),
-    (f"{JOBS}/sample_rows.rs", "get_item"): ({"dynamodb:GetItem"}, {"verify"}),
     (f"{JOBS}/sample_rows.rs", "put_item"): ({"dynamodb:PutItem"}, {"verify"}),
     (f"{JOBS}/condemned_rows.rs", "query"): ({"dynamodb:Query"}, {"prune", "commit"}),
     (f"{JOBS}/condemned_rows.rs", "put_item"): ({"dynamodb:PutItem"}, {"prune"}),
-    (f"{JOBS}/prune_rows.rs", "get_item"): ({"dynamodb:GetItem"}, {"prune"}),
-    (f"{JOBS}/prune_rows.rs", "put_item"): ({"dynamodb:PutItem"}, {"prune"}),
     (f"{JOBS}/prune_rows.rs", "query"): ({"dynamodb:Query"}, {"prune", "api"}),
     # Tasks are put, and steps are admitted by an update and puts.
     (f"{JOBS}/write.rs", "transact_write_items"): (
@@ -235,6 +224,7 @@ CALLS: dict[tuple[str, str], tuple[set[str], set[str]]] = {
 NOT_ON_AWS = {
     (f"{JOBS}/expired_rows.rs", "query"): "removing what the service's own TTL removes",
     (f"{JOBS}/expired_rows.rs", "delete_item"): "the same",
+    (f"{JOBS}/job_rows.rs", "put_item"): "rebuilding job state from the vault",
     (f"{JOBS}/job_rows.rs", "delete_item"): "withdrawing what was only looked at",
     (f"{JOBS}/resource_rows.rs", "update_item"): "applying resources",
     (f"{JOBS}/table.rs", "create_table"): "the embedded cloud's table",

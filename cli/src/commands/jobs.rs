@@ -110,11 +110,8 @@ impl Fate {
 pub(super) async fn backup_id(place: &Place, text: &str) -> Result<String> {
     let Some(resource) = text.strip_prefix(LATEST) else { return Ok(text.to_owned()) };
     let store = place.jobs();
-    let mut pages = store.jobs(JobKind::Backup, Some(resource));
-    while let Some(page) = pages.next().await? {
-        if let Some(job) = page.into_iter().find(holdfast_common::jobs::Job::is_restorable) {
-            return Ok(job.id);
-        }
+    if let Some(job) = store.jobs(JobKind::Backup, Some(resource)).find(Job::is_restorable).await? {
+        return Ok(job.id);
     }
     store.resource(resource).await?;
     Err(Error::new(Code::JobUnknown, format!("{resource} has no completed backup"))

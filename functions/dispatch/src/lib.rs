@@ -4,12 +4,12 @@ mod backups;
 mod dead;
 mod drills;
 mod rpo;
+mod tally;
 mod verifies;
 
 pub use backups::Dispatched;
 pub use dead::{EXECUTION_LIMIT, NEVER_STARTED, SETTLING};
-pub use drills::Drills;
-pub use verifies::Verifies;
+pub use tally::Tally;
 
 use holdfast_common::clock::Clock;
 use holdfast_common::jobs::{JobKind, JobStore};

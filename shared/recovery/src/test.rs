@@ -6,7 +6,7 @@ pub use order::{TestKind, TestOrder};
 
 use crate::aws::{self, Compared, Comparison, ComparisonProgress, Recovery, Remove, RestoreState, Side};
 use crate::native::{is_new, named, table_of};
-use holdfast_common::jobs::{JobKind, JobStore};
+use holdfast_common::jobs::{Job, JobKind, JobStore};
 use holdfast_connectors::target::OnConflict;
 use holdfast_connectors::{Clients, SourceSpec, TargetSpec};
 use holdfast_vault::error::{Code, Error, Result};
@@ -164,13 +164,8 @@ async fn of_backup(tester: &Tester, test: Test, resource: &str) -> Result<Test> 
             .object("Resource")
             .hint("a restore test takes a resource of kind dynamodb; restore others into a throw-away place by hand"));
     };
-    let mut backups = tester.jobs.jobs(JobKind::Backup, Some(resource));
-    let mut newest = None;
-    while newest.is_none() {
-        let Some(page) = backups.next().await? else { break };
-        newest = page.into_iter().find(holdfast_common::jobs::Job::is_restorable);
-    }
-    let Some(backup) = newest else {
+    let backups = tester.jobs.jobs(JobKind::Backup, Some(resource));
+    let Some(backup) = backups.find(Job::is_restorable).await? else {
         return Err(Error::new(Code::JobUnknown, format!("resource {resource} has no completed backup"))
             .object("Resource")
             .hint("back it up first"));

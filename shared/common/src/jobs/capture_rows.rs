@@ -1,7 +1,7 @@
 //! How far the changes of each resource are captured.
 
-use super::failure::{Failure, TRIES, failure};
-use super::item::{self, Item, json, number, read_json, read_number, text};
+use super::failure::{Failure, TRIES};
+use super::item::{self, Item, read_json, text};
 use super::table::SORT_KEY;
 use super::{JobStore, Pages};
 use crate::wait::back_off;
@@ -136,18 +136,9 @@ impl JobStore {
             let known = self.capture_item(resource).await?;
             let revision = known.as_ref().map_or(0, |(_, revision)| *revision);
             let row = change(known.map(|(row, _)| row))?;
-            let mut item = item::key(CAPTURE_PARTITION, resource);
-            item.insert("revision".to_owned(), number(revision + 1));
-            item.insert("body".to_owned(), json(&row)?);
-            let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
-            let put = match revision {
-                0 => put.condition_expression("attribute_not_exists(pk)"),
-                _ => put
-                    .condition_expression("revision = :known")
-                    .expression_attribute_values(":known", number(revision)),
-            };
-            match put.send().await.map_err(|error| failure(&error)) {
-                Ok(_) => return Ok(row),
+            let put = self.put_revised(CAPTURE_PARTITION, resource, &row, revision)?;
+            match put.await {
+                Ok(()) => return Ok(row),
                 Err(Failure::Condition | Failure::Conflict | Failure::Throttled) => back_off(attempt).await,
                 Err(other) => return Err(self.error(other, &doing)),
             }
@@ -155,23 +146,7 @@ impl JobStore {
         Err(self.error(Failure::Conflict, &doing))
     }
 
-    fn capture_item<'a>(&'a self, resource: &'a str) -> BoxFuture<'a, Result<Option<(CaptureRow, u64)>>> {
-        Box::pin(async move {
-            let answer = self
-                .client
-                .get_item()
-                .table_name(&self.table)
-                .set_key(Some(item::key(CAPTURE_PARTITION, resource)))
-                .consistent_read(true)
-                .send()
-                .await
-                .map_err(|error| {
-                    self.error(failure(&error), &format!("reading the capture of {resource}"))
-                })?;
-            answer
-                .item
-                .map(|item| Ok((read_json(&item, "body")?, read_number(&item, "revision")?)))
-                .transpose()
-        })
+    async fn capture_item(&self, resource: &str) -> Result<Option<(CaptureRow, u64)>> {
+        self.revised(CAPTURE_PARTITION, resource, &format!("reading the capture of {resource}")).await
     }
 }

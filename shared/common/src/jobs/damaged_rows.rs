@@ -60,16 +60,8 @@ impl JobStore {
     /// # Errors
     /// `StateUnavailable`.
     pub async fn damaged_object(&self, key: &str) -> Result<Option<DamagedRow>> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(item::key(DAMAGED_PARTITION, key)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.error(failure(&error), &format!("reading what is noted of {key}")))?;
-        answer.item.map(|item| read_json(&item, "body")).transpose()
+        let found = self.row(DAMAGED_PARTITION, key, &format!("reading what is noted of {key}")).await?;
+        found.map(|item| read_json(&item, "body")).transpose()
     }
 
     /// All objects in quarantine, by their keys.

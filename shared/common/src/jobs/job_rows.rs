@@ -2,8 +2,7 @@
 
 use super::failure::{Failure, TRIES, failure};
 use super::item::{
-    self, JOB_SORT, OPEN_PARTITION, job_item, job_partition, number, read_job, read_number,
-    resource_partition, text,
+    self, JOB_SORT, OPEN_PARTITION, job_item, job_partition, read_job, read_number, resource_partition, text,
 };
 use super::table::{BY_KIND, BY_OPEN, BY_RESOURCE, IndexDefinition};
 use super::{Job, JobChange, JobKind, JobStore, Pages, Status, StatusChange};
@@ -214,23 +213,9 @@ impl JobStore {
         }
     }
 
-    fn put_job<'a>(
-        &'a self,
-        job: &'a Job,
-        revision: u64,
-        expected: Option<u64>,
-    ) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(async move {
-            let item = job_item(job, revision).map_err(|error| Failure::Other(error.message))?;
-            let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
-            let put = match expected {
-                None => put.condition_expression("attribute_not_exists(pk)"),
-                Some(revision) => put
-                    .condition_expression("revision = :revision")
-                    .expression_attribute_values(":revision", number(revision)),
-            };
-            put.send().await.map(|_| ()).map_err(|error| failure(&error))
-        })
+    async fn put_job(&self, job: &Job, revision: u64, expected: Option<u64>) -> Result<(), Failure> {
+        let item = job_item(job, revision).map_err(|error| Failure::Other(error.message))?;
+        self.put_over(item, expected).await
     }
 
     pub(super) fn job_and_revision<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(Job, u64)>> {
@@ -241,16 +226,8 @@ impl JobStore {
             if !plausible {
                 return Err(unknown(id));
             }
-            let answer = self
-                .client
-                .get_item()
-                .table_name(&self.table)
-                .set_key(Some(item::key(job_partition(id), JOB_SORT)))
-                .consistent_read(true)
-                .send()
-                .await
-                .map_err(|error| self.error(failure(&error), &format!("reading job {id}")))?;
-            let item = answer.item.ok_or_else(|| unknown(id))?;
+            let found = self.row(&job_partition(id), JOB_SORT, &format!("reading job {id}")).await?;
+            let item = found.ok_or_else(|| unknown(id))?;
             Ok((read_job(&item)?, read_number(&item, "revision")?))
         })
     }

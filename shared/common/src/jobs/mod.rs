@@ -28,6 +28,7 @@ mod item;
 mod job_rows;
 mod keeping;
 mod model;
+mod one_row;
 mod pages;
 mod prune_rows;
 mod resource_rows;

@@ -48,6 +48,19 @@ impl<T> Pages<T> {
         Ok(None)
     }
 
+    /// The first row that is as is asked for.
+    ///
+    /// # Errors
+    /// As [`Pages::next`].
+    pub async fn find(mut self, wanted: impl Fn(&T) -> bool) -> Result<Option<T>> {
+        while let Some(page) = self.next().await? {
+            if let Some(found) = page.into_iter().find(&wanted) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
     /// All that is left, in one list.
     ///
     /// # Errors

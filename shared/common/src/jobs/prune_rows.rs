@@ -1,7 +1,7 @@
 //! Prunes: what each did, and how far its shards are.
 
-use super::failure::{Failure, failure};
-use super::item::{self, Item, json, number, read_json, read_number, text};
+use super::failure::Failure;
+use super::item::{self, Item, read_json, text};
 use super::{JobError, JobStore, Pages};
 use holdfast_vault::error::{Code, Error, Result};
 use jiff::Timestamp;
@@ -116,7 +116,7 @@ impl JobStore {
     /// # Errors
     /// `JobUnknown` if there is none, `StateUnavailable`.
     pub async fn prune(&self, id: &str) -> Result<PruneRow> {
-        let row = self.versioned::<PruneRow>(PRUNE_PARTITION, id, "reading a prune").await?;
+        let row = self.revised::<PruneRow>(PRUNE_PARTITION, id, "reading a prune").await?;
         row.map(|(row, _)| row).ok_or_else(|| unknown(id))
     }
 
@@ -137,7 +137,7 @@ impl JobStore {
     /// `JobUnknown`, `StateUnavailable`, `StateConflict`.
     pub async fn update_prune(&self, id: &str, change: impl Fn(&mut PruneRow)) -> Result<PruneRow> {
         for attempt in 0..=super::failure::TRIES {
-            let found = self.versioned::<PruneRow>(PRUNE_PARTITION, id, "reading a prune").await?;
+            let found = self.revised::<PruneRow>(PRUNE_PARTITION, id, "reading a prune").await?;
             let (mut row, revision) = found.ok_or_else(|| unknown(id))?;
             if row.completed_at.is_some() {
                 return Ok(row);
@@ -189,7 +189,7 @@ impl JobStore {
     /// `StateUnavailable`.
     pub async fn prune_shard(&self, prune: &str, shard: u32) -> Result<Option<(PruneShard, u64)>> {
         let pk = format!("{PRUNE_PARTITION}#{prune}");
-        self.versioned(&pk, &shard_sort(shard), "reading a shard").await
+        self.revised(&pk, &shard_sort(shard), "reading a shard").await
     }
 
     /// Changes a shard that nobody changed since it was read. False if somebody did.
@@ -230,24 +230,6 @@ impl JobStore {
         self.delete_all(rows, "forgetting shards").await
     }
 
-    async fn versioned<T: serde::de::DeserializeOwned>(
-        &self,
-        pk: &str,
-        sk: &str,
-        doing: &str,
-    ) -> Result<Option<(T, u64)>> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(item::key(pk, sk)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.error(failure(&error), doing))?;
-        answer.item.map(|item| Ok((read_json(&item, "body")?, read_number(&item, "revision")?))).transpose()
-    }
-
     /// Stores a row in place of the one of a revision; 0 stands for none. False if there is another.
     async fn put_versioned<T: Serialize + Sync>(
         &self,
@@ -257,18 +239,8 @@ impl JobStore {
         revision: u64,
         doing: &str,
     ) -> Result<bool> {
-        let mut item = item::key(pk, sk);
-        item.insert("revision".to_owned(), number(revision + 1));
-        item.insert("body".to_owned(), json(row)?);
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        let put = match revision {
-            0 => put.condition_expression("attribute_not_exists(pk)"),
-            _ => put
-                .condition_expression("revision = :known")
-                .expression_attribute_values(":known", number(revision)),
-        };
-        match put.send().await.map_err(|error| failure(&error)) {
-            Ok(_) => Ok(true),
+        match self.put_revised(pk, sk, row, revision)?.await {
+            Ok(()) => Ok(true),
             Err(Failure::Condition | Failure::Conflict) => Ok(false),
             Err(other) => Err(self.error(other, doing)),
         }

@@ -72,16 +72,8 @@ impl JobStore {
             if name.is_empty() || name.len() > 512 {
                 return Err(unknown());
             }
-            let answer = self
-                .client
-                .get_item()
-                .table_name(&self.table)
-                .set_key(Some(item::key(RESOURCE_PARTITION, name)))
-                .consistent_read(true)
-                .send()
-                .await
-                .map_err(|error| self.error(failure(&error), &format!("reading resource {name}")))?;
-            read_json(&answer.item.ok_or_else(unknown)?, "body")
+            let found = self.row(RESOURCE_PARTITION, name, &format!("reading resource {name}")).await?;
+            read_json(&found.ok_or_else(unknown)?, "body")
         })
     }
 

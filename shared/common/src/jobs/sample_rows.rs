@@ -13,16 +13,9 @@ impl JobStore {
     /// # Errors
     /// `StateUnavailable`.
     pub async fn sample_start(&self, resource: &str) -> Result<u32> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(item::key(SAMPLE_PARTITION, resource)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.error(failure(&error), &format!("reading the sample of {resource}")))?;
-        let next = answer.item.map(|item| read_number(&item, "place")).transpose()?;
+        let found =
+            self.row(SAMPLE_PARTITION, resource, &format!("reading the sample of {resource}")).await?;
+        let next = found.map(|item| read_number(&item, "place")).transpose()?;
         Ok(next.and_then(|next| u32::try_from(next).ok()).unwrap_or_default())
     }
 

@@ -1,9 +1,9 @@
 //! Tasks, and what they leave behind, as lists.
 
-use super::failure::{Failure, failure};
+use super::failure::Failure;
 use super::item::{
-    self, Item, PACK_PREFIX, TASK_PREFIX, job_partition, read_pack, read_status, read_task, read_totals,
-    seconds, task_item, task_sort, text,
+    Item, PACK_PREFIX, TASK_PREFIX, job_partition, read_pack, read_status, read_task, read_totals, seconds,
+    task_item, task_sort, text,
 };
 use super::table::{EXPIRES_AT, PARTITION_KEY, SORT_KEY};
 use super::write::{Change, PARALLEL, TRANSACTION_BYTES, TRANSACTION_ROWS, no_task, put_unbegun, weight};
@@ -59,16 +59,10 @@ impl JobStore {
     #[must_use]
     pub fn task<'a>(&'a self, job: &'a str, task: u32) -> BoxFuture<'a, Result<Task>> {
         Box::pin(async move {
-            let answer = self
-                .client
-                .get_item()
-                .table_name(&self.table)
-                .set_key(Some(item::key(job_partition(job), task_sort(task))))
-                .consistent_read(true)
-                .send()
-                .await
-                .map_err(|error| self.error(failure(&error), &format!("reading task {task} of job {job}")))?;
-            read_task(&answer.item.ok_or_else(|| no_task(job, task))?)
+            let found = self
+                .row(&job_partition(job), &task_sort(task), &format!("reading task {task} of job {job}"))
+                .await?;
+            read_task(&found.ok_or_else(|| no_task(job, task))?)
         })
     }
 

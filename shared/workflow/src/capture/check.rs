@@ -103,14 +103,11 @@ async fn previous(services: &Services, now: &Manifest) -> Result<Option<Arc<Mani
     if let Some(base) = &now.base {
         return Ok(Some(Arc::new(services.vault.manifest(base).await?)));
     }
-    let mut pages = services.jobs.jobs(JobKind::Backup, Some(&now.resource));
-    while let Some(page) = pages.next().await? {
-        let older = page.into_iter().find(|job| job.is_restorable() && job.id < now.id);
-        if let Some(older) = older {
-            return Ok(Some(Arc::new(services.vault.manifest(&older.id).await?)));
-        }
-    }
-    Ok(None)
+    let backups = services.jobs.jobs(JobKind::Backup, Some(&now.resource));
+    let Some(older) = backups.find(|job| job.is_restorable() && job.id < now.id).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(services.vault.manifest(&older.id).await?)))
 }
 
 fn time(text: &str, backup: &str) -> Result<Timestamp> {

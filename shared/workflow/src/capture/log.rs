@@ -149,14 +149,9 @@ pub async fn noted_until(jobs: &JobStore, resource: &str) -> Result<Option<Times
 /// When the newest completed backup began.
 pub(super) async fn newest_start(jobs: &JobStore, resource: &str) -> Result<Option<Timestamp>> {
     // The newest is mostly among the first few; a page without a limit is a megabyte.
-    let mut jobs = jobs.jobs(JobKind::Backup, Some(resource)).page_size(8);
-    while let Some(page) = jobs.next().await? {
-        let completed = page.into_iter().find(holdfast_common::jobs::Job::is_restorable);
-        if let Some(started) = completed.and_then(|job| job.started_at) {
-            return Ok(Some(started));
-        }
-    }
-    Ok(None)
+    let backups = jobs.jobs(JobKind::Backup, Some(resource)).page_size(8);
+    let newest = backups.find(|job| job.is_restorable() && job.started_at.is_some()).await?;
+    Ok(newest.and_then(|job| job.started_at))
 }
 
 fn reached(backup: Timestamp, coverage: Option<Coverage>) -> Timestamp {

@@ -35,12 +35,7 @@ pub fn delta<'a>(services: &'a Services, backup: &'a str) -> Step<'a, Window> {
 
 /// The completed backup of the same resource before this one.
 async fn earlier(services: &Services, manifest: &Manifest) -> Result<Option<String>> {
-    let mut pages = services.jobs.jobs(JobKind::Backup, Some(&manifest.resource));
-    while let Some(page) = pages.next().await? {
-        let found = page.into_iter().find(|job| job.is_restorable() && job.id < manifest.id);
-        if let Some(job) = found {
-            return Ok(Some(job.id));
-        }
-    }
-    Ok(None)
+    let backups = services.jobs.jobs(JobKind::Backup, Some(&manifest.resource));
+    let found = backups.find(|job| job.is_restorable() && job.id < manifest.id).await?;
+    Ok(found.map(|job| job.id))
 }

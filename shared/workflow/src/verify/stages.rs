@@ -6,7 +6,7 @@ use super::sample::Part;
 use crate::config::Policy;
 use crate::services::Services;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use holdfast_common::jobs::JobKind;
+use holdfast_common::jobs::{Job, JobKind};
 use holdfast_connectors::KeyFinder;
 use holdfast_vault::error::{Class, Code, Error, Result};
 use holdfast_vault::format::manifest::{Manifest, StreamManifest, manifest_key};
@@ -277,13 +277,8 @@ impl Verification<'_> {
 }
 
 async fn is_newest(services: &Services, resource: &str, id: &str) -> Result<bool> {
-    let mut pages = services.jobs.jobs(JobKind::Backup, Some(resource)).page_size(8);
-    while let Some(page) = pages.next().await? {
-        if let Some(newest) = page.into_iter().find(holdfast_common::jobs::Job::is_restorable) {
-            return Ok(newest.id == id);
-        }
-    }
-    Ok(false)
+    let backups = services.jobs.jobs(JobKind::Backup, Some(resource)).page_size(8);
+    Ok(backups.find(Job::is_restorable).await?.is_some_and(|newest| newest.id == id))
 }
 
 async fn merges(services: &Services, manifest: &Arc<Manifest>, stream: &StreamManifest) -> Result<()> {
