@@ -101,6 +101,9 @@ pub struct Compaction {
     /// So many bytes all deltas of a stream have at most, in percent of its base's; of a tree so many entries.
     #[serde(default = "Compaction::default_delta_percent")]
     pub delta_percent: u32,
+    /// A pack of a tree of which less than so many percent is needed is written anew when layers are merged; 0 for none.
+    #[serde(default = "Compaction::default_worn_percent")]
+    pub worn_percent: u32,
 }
 
 impl Compaction {
@@ -111,11 +114,19 @@ impl Compaction {
     const fn default_delta_percent() -> u32 {
         50
     }
+
+    const fn default_worn_percent() -> u32 {
+        25
+    }
 }
 
 impl Default for Compaction {
     fn default() -> Self {
-        Self { layers: Self::default_layers(), delta_percent: Self::default_delta_percent() }
+        Self {
+            layers: Self::default_layers(),
+            delta_percent: Self::default_delta_percent(),
+            worn_percent: Self::default_worn_percent(),
+        }
     }
 }
 

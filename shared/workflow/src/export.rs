@@ -12,7 +12,7 @@ use crate::config::CodecName;
 use crate::events::{TaskAnswer, TaskEvent};
 use crate::join::{self, JoinOrder};
 use crate::plan::{
-    BackupDetail, ExportOrder, StreamPlan, Way, base_stream, detail, same_plan, source, value,
+    BackupDetail, ExportOrder, StreamPlan, Way, base_stream, detail, same_plan, source, value, worn,
 };
 use crate::services::{Services, Step};
 use async_trait::async_trait;
@@ -29,6 +29,7 @@ use holdfast_vault::write::{RecordsWriter, TreeWriter};
 use records::{Against, RecordExport};
 use seen::Seen;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tree_delta::{TreeBase, TreeDelta, TreeStep};
 
@@ -306,6 +307,11 @@ impl Reading<'_> {
 
 impl Reading<'_> {
     async fn tree_delta(&self, base: &Arc<Manifest>, out: &mut StagedObjects<'_>) -> Result<StagedStep> {
+        let worn = if self.plan.worn > 0 {
+            worn::of(self.services, out.job, &base.id, self.first.stream).await?
+        } else {
+            BTreeSet::new()
+        };
         let bounds = self.source.bounds(self.stream, self.range, self.from)?.ok_or_else(|| {
             Error::new(Code::Internal, format!("stream {} has ranges without bounds", self.stream.name))
         })?;
@@ -315,6 +321,7 @@ impl Reading<'_> {
             stream: base_stream(base, &self.stream.name)?,
             bounds,
             compact: self.plan.compact,
+            worn,
             first: self.first,
             codec: self.codec,
             limits: self.services.limits.trees,

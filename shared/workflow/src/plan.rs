@@ -1,6 +1,7 @@
 //! Plans a backup: which streams, on which base, cut into which tasks.
 
 mod base;
+pub(crate) mod worn;
 
 pub(crate) use base::stream_gone;
 pub use base::{StreamPlan, Way, base_stream};
@@ -210,6 +211,7 @@ async fn build_on(
             // What the policy expects is missed by the commit, whatever the base held.
             let expected = &detail.resource.policy.expect;
             detail.warnings.retain(|told| !expected.iter().any(|name| *told == stream_gone(name)));
+            worn::mark(services, &job.id, &manifest, detail).await?;
             detail.base = Some(manifest.id.clone());
             Ok(asked)
         }

@@ -43,6 +43,12 @@ pub fn bitmap(job: &str, task: u32, step: u32) -> Result<String> {
     Ok(format!("{job}/seen/{task:06}-{step:06}-{attempt}"))
 }
 
+/// The key of the list of the base's packs whose content a stream stores again.
+#[must_use]
+pub fn worn(job: &str, base: &str, stream: u32) -> String {
+    format!("{job}/worn/{base}-{stream}.json")
+}
+
 /// The key of the list of a job's joins.
 #[must_use]
 pub fn join_list(job: &str) -> String {

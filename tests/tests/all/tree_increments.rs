@@ -16,13 +16,13 @@ use holdfast_vault::format::footer::{DeltaCounts, Origin, Segment};
 use holdfast_vault::format::header::ObjectKind;
 use holdfast_vault::format::manifest::Manifest;
 use holdfast_vault::model::{EntryMeta, Part, Warning};
-use holdfast_vault::read::{MergedTree, PathSpan};
+use holdfast_vault::read::{MergedTree, PathSpan, wear};
 use holdfast_vault::write::{FinishedObject, TreeLimits};
 use holdfast_workflow::WorkLimits;
 use holdfast_workflow::config::{Compaction, Policy, Resource};
 use holdfast_workflow::events::Selection;
 use holdfast_workflow::export::tree_delta::{ObjectSink, TreeBase, TreeDelta};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -165,6 +165,60 @@ async fn chains_that_are_compacted_give_back_the_tree_of_their_day() {
     let often = Compaction { layers: 2, ..Compaction::default() };
     for seed in 1..4 {
         histories(seed * 104_729, tiny_limits(), often).await;
+    }
+    for (seed, worn_percent) in [(5, 60), (6, 100)] {
+        histories(seed * 104_729, tiny_limits(), Compaction { worn_percent, ..often }).await;
+    }
+}
+
+/// A site of twenty files, of which all but three are then changed.
+async fn worn_site(cloud: &Cloud, root: &Path) -> (String, String) {
+    fs::create_dir(root).unwrap();
+    let write = |number: u64, day: u64| {
+        let path = root.join(format!("file-{number:02}"));
+        fs::write(&path, noise(100 * day + number, 100_000)).unwrap();
+        let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000 + day);
+        fs::File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
+    };
+    (0..20).for_each(|number| write(number, 0));
+    let never = Compaction { layers: 1_000, delta_percent: 1_000_000, worn_percent: 0 };
+    site(cloud, root, never).await;
+    let first = increment(cloud, BackupType::Full).await;
+    (3..20).for_each(|number| write(number, 1));
+    (first, increment(cloud, BackupType::Incremental).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn packs_of_which_little_is_needed_are_written_anew() {
+    // Three files of twenty are needed of the first pack: 15 %.
+    for (worn_percent, goes) in [(0, false), (10, false), (25, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("site");
+        let cloud = cloud(&dir.path().join("home"), WorkLimits::default()).await;
+        let (first, second) = worn_site(&cloud, &root).await;
+        let (old, base) = (manifest(&cloud, &first).await, manifest(&cloud, &second).await);
+        let pack = |of: &Manifest| {
+            of.objects.iter().find(|object| object.kind == ObjectKind::Pack).cloned().unwrap()
+        };
+        let (worn, fresh) = (pack(&old), pack(&base));
+        assert!(base.objects.contains(&worn), "the increment refers to the first pack");
+
+        site(&cloud, &root, Compaction { layers: 2, worn_percent, ..Compaction::default() }).await;
+        let third = increment(&cloud, BackupType::Incremental).await;
+        let now = manifest(&cloud, &third).await;
+        assert_eq!(now.streams[0].layers.len(), 1);
+        assert_eq!(now.objects.contains(&worn), !goes, "{worn_percent}");
+        assert!(now.objects.contains(&fresh), "what is needed whole is not written again");
+        let new = added(&base, &now);
+        let wanted = if goes { 300_000..330_000 } else { 0..30_000 };
+        assert!(wanted.contains(&new), "{worn_percent}: {new} bytes were added");
+        let wear =
+            wear::worn_packs(&cloud.services().vault, &now, &now.streams[0], worn_percent).await.unwrap();
+        assert_eq!(wear.into_iter().collect::<Vec<_>>(), [], "{worn_percent}");
+        for id in [&first, &second, &third] {
+            assert!(cloud.run_verify(id, "full").await.unwrap().valid);
+        }
+        is_whole(&cloud, &third, &tree(&root)).await;
     }
 }
 
@@ -366,6 +420,7 @@ async fn only_what_changed_is_read() {
             stream: &base.streams[0],
             bounds: source.bounds(&stream, range, None).unwrap().unwrap(),
             compact: false,
+            worn: BTreeSet::new(),
             first: Origin { stream: 0, task, sequence: 0 },
             codec: Codec::Zstd,
             limits: TreeLimits::default(),
@@ -407,6 +462,7 @@ async fn a_file_that_changes_back_or_vanishes_under_the_reader_is_told_as_it_is(
         stream: &base.streams[0],
         bounds: PathBounds::default(),
         compact: false,
+        worn: BTreeSet::new(),
         first: Origin { stream: 0, task: 0, sequence: 0 },
         codec: Codec::Zstd,
         limits: TreeLimits::default(),

@@ -16,6 +16,7 @@ pub mod vault;
 pub mod verify;
 pub mod verify_structure;
 mod verify_tree;
+pub mod wear;
 
 pub use key_source::Unwrap;
 pub use layers::{Overlay, RecordKeys};

@@ -5,11 +5,13 @@ use super::tree_cursor::LayerCursor;
 use super::vault::Vault;
 use crate::crypto::DigestSum;
 use crate::error::{Error, Result};
-use crate::format::entry::{ChunkRef, DeltaEntry, TreeEntry};
+use crate::format::entry::{ChunkRef, DeltaEntry, Extent, TreeEntry};
 use crate::format::footer::TreeSegment;
+use crate::format::header::Id;
 use crate::format::manifest::{Manifest, StreamManifest, manifest_key};
 use crate::model::EntryKind;
 use crate::write::ChunkPlace;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Where a span of paths begins.
@@ -83,6 +85,18 @@ pub struct LiveEntry {
     files_before: u64,
 }
 
+impl LiveEntry {
+    /// The pack that an extent of the entry stands in; `own` is the object that holds the entry. `None` if the entry's
+    /// segment does not list it.
+    #[must_use]
+    pub fn pack_of(&self, extent: &Extent, own: Id) -> Option<Id> {
+        match extent.pack.checked_sub(1) {
+            None => Some(own),
+            Some(other) => self.segment.packs.get(other as usize).copied(),
+        }
+    }
+}
+
 /// The entries of a tree stream in byte order of their paths, parts of a file in order of their offsets.
 ///
 /// Memory: one block of entries a layer, and the footers of the objects that are read.
@@ -110,6 +124,16 @@ impl MergedTree {
     pub fn with_chunks(mut self) -> Self {
         self.counted = true;
         self
+    }
+
+    /// Whether content of an entry that this tree gave stands in one of these packs.
+    ///
+    /// # Errors
+    /// `ObjectDamaged` naming the manifest if it does not list the object that holds the entry.
+    pub fn stands_in(&self, live: &LiveEntry, packs: &BTreeSet<Id>) -> Result<bool> {
+        let own = self.reader.stored(live.object)?.id;
+        let stands = |extent: &Extent| live.pack_of(extent, own).is_some_and(|pack| packs.contains(&pack));
+        Ok(live.entry.extents.iter().any(stands))
     }
 
     /// The next entry, `None` at the end of the span.
@@ -168,14 +192,9 @@ impl MergedTree {
             let Some(at) = extent.filter(|extent| extent.length - used >= chunk.length) else {
                 return Err(damaged("the chunks of a file are not those of its list"));
             };
-            let pack = match at.pack.checked_sub(1) {
-                None => own.id,
-                Some(other) => *live
-                    .segment
-                    .packs
-                    .get(other as usize)
-                    .ok_or_else(|| damaged("an entry names a pack that its segment does not list"))?,
-            };
+            let pack = live
+                .pack_of(at, own.id)
+                .ok_or_else(|| damaged("an entry names a pack that its segment does not list"))?;
             let place = ChunkPlace { pack, block: at.block, offset: at.offset + used, length: chunk.length };
             places.push((chunk.name, place));
             used += chunk.length;

@@ -233,6 +233,11 @@ fn check_policy(policy: &Policy) -> Checked {
         Some(policy.compaction.layers),
         "give 1 or more, or leave the field out",
     )?;
+    if policy.compaction.worn_percent > 100 {
+        let fault =
+            Fault::new("a pack has no more than 100 percent", "give 0 to 100, or leave the field out for 25");
+        return Err(("compaction.worn_percent", fault));
+    }
     let unlimited = "give 1 or more, or leave the field out for no limit";
     let limits = &policy.limits;
     above_zero("limits.read_units_per_second", limits.read_units_per_second, unlimited)?;

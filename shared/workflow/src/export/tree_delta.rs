@@ -11,10 +11,12 @@ use holdfast_vault::compress::Codec;
 use holdfast_vault::crypto::DigestSum;
 use holdfast_vault::error::Result;
 use holdfast_vault::format::footer::Origin;
+use holdfast_vault::format::header::Id;
 use holdfast_vault::format::manifest::{Manifest, StreamManifest};
 use holdfast_vault::model::{EntryKind, EntryMeta, Part, Warning};
 use holdfast_vault::read::Vault;
 use holdfast_vault::write::{Change, FinishedObject, TreeLimits, TreeWriter};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 mod base_files;
@@ -48,6 +50,8 @@ pub struct TreeBase<'a> {
     pub bounds: PathBounds,
     /// Whether all is written, as a new base, and not only what changed.
     pub compact: bool,
+    /// Packs of the base that nothing may refer to: what they hold is stored again.
+    pub worn: BTreeSet<Id>,
     /// The first segment.
     pub first: Origin,
     /// How blocks are compressed.
@@ -116,7 +120,7 @@ impl<'a> TreeDelta<'a> {
         let (version, keys) = (of.base.name_key_version, of.vault.keys());
         let writer = TreeWriter::on_base(keys, of.codec, of.first, of.limits, version, !of.compact)?;
         Ok(Self {
-            base: BaseFiles::new(of.vault, of.base, of.stream, &of.bounds),
+            base: BaseFiles::new(of.vault, of.base, of.stream, &of.bounds, of.worn),
             bounds: of.bounds,
             compact: of.compact,
             writer,
@@ -217,7 +221,11 @@ impl<'a> TreeDelta<'a> {
 impl TreeSink for TreeDelta<'_> {
     async fn begin(&mut self, meta: EntryMeta, part: Part) -> Result<Want> {
         self.advance(Some(&meta.path)).await?;
-        if self.held.as_ref().is_some_and(|held| self.base.is_unchanged(held, &meta)) {
+        let stays = match &mut self.held {
+            Some(held) => self.base.is_unchanged(held, &meta) && !self.base.is_worn(held).await?,
+            None => false,
+        };
+        if stays {
             self.current = Some(Current::Known { first: part.offset == 0 });
             return Ok(Want::Nothing);
         }

@@ -32,6 +32,14 @@ pub struct StreamPlan {
     /// Whether the layers of the base and what changed since are merged into a new base.
     #[serde(default)]
     pub compact: bool,
+    /// Packs of the base that hold little that is needed: what they hold is read and stored again.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub worn: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_none(packs: &u32) -> bool {
+    *packs == 0
 }
 
 /// The backup that an increment builds on.
@@ -70,18 +78,12 @@ pub(super) async fn choose(services: &Services, job: &Job, backup_type: BackupTy
 }
 
 async fn latest(services: &Services, job: &Job, backup_type: BackupType) -> Result<Option<Job>> {
-    let mut pages = services.jobs.jobs(JobKind::Backup, Some(&job.resource));
-    while let Some(page) = pages.next().await? {
-        let fits = |found: &Job| {
-            found.can_be_built_on()
-                && found.id != job.id
-                && (backup_type == BackupType::Incremental || found.backup_type == Some(BackupType::Full))
-        };
-        if let Some(found) = page.into_iter().find(fits) {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
+    let fits = |found: &Job| {
+        found.can_be_built_on()
+            && found.id != job.id
+            && (backup_type == BackupType::Incremental || found.backup_type == Some(BackupType::Full))
+    };
+    services.jobs.jobs(JobKind::Backup, Some(&job.resource)).find(fits).await
 }
 
 async fn open(services: &Services, id: &str) -> Result<Arc<Manifest>> {
@@ -158,11 +160,11 @@ fn on_base(services: &Services, old: &StreamManifest, compaction: Compaction) ->
         return StreamPlan::default();
     }
     match old.info.shape {
-        StreamKind::Tree => StreamPlan { way: Way::Joined, compact },
+        StreamKind::Tree => StreamPlan { way: Way::Joined, compact, worn: 0 },
         StreamKind::Records { .. } if rows(&old.layers) <= services.limits.broadcast_rows => {
-            StreamPlan { way: Way::Joined, compact }
+            StreamPlan { way: Way::Joined, compact, worn: 0 }
         }
-        StreamKind::Records { .. } => StreamPlan { way: Way::Sorted, compact },
+        StreamKind::Records { .. } => StreamPlan { way: Way::Sorted, compact, worn: 0 },
     }
 }
 

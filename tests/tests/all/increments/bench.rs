@@ -241,7 +241,7 @@ impl Bench {
 }
 
 /// Never due.
-pub(crate) const NEVER: Compaction = Compaction { layers: 1000, delta_percent: 1_000_000 };
+pub(crate) const NEVER: Compaction = Compaction { layers: 1000, delta_percent: 1_000_000, worn_percent: 0 };
 
 /// Limits so small that few records make several tasks, runs and packs.
 pub(crate) fn small() -> WorkLimits {

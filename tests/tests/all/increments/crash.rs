@@ -1,7 +1,7 @@
 //! A process that ends between any two calls of storage and job state: what was completed stays, and what comes next is
 //! right.
 
-use super::bench::{Bench, Lines, shuffled, small};
+use super::bench::{Bench, Lines, NEVER, shuffled, small};
 use super::chance::Chance;
 use super::drive::Drive;
 use super::faults::Weather;
@@ -98,7 +98,7 @@ impl Crashing<'_> {
 
 async fn crashes(limits: WorkLimits, then: After, stride: u64) {
     let bench = Bench::new(limits).await;
-    bench.configure("shop", "/id", Compaction { layers: 3, delta_percent: 1_000_000 }).await;
+    bench.configure("shop", "/id", Compaction { layers: 3, ..NEVER }).await;
     let services = bench.services.clone();
     let mut crashing = Crashing { bench: &bench, services: &services, taken: Vec::new(), today: 0 };
     // Two rounds a number of calls: increments and backups that make a new base are both hit at every call.

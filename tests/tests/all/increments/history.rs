@@ -153,6 +153,7 @@ impl History {
         let compaction = Compaction {
             layers: chance.of(&[2, 3, 4, 1000]),
             delta_percent: chance.of(&[0, 30, 200, 1_000_000]),
+            ..Compaction::default()
         };
         let world = World::new(&mut chance);
         let (joined, shuffled) = limits(&mut chance, world.fat > 0);

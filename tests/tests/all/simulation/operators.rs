@@ -122,7 +122,11 @@ fn policy(chance: &mut Chance) -> Policy {
     Policy {
         schedule: Some("7 * * * *".to_owned()),
         backup_type: chance.of(&[BackupType::Incremental, BackupType::Incremental, BackupType::Differential]),
-        compaction: Compaction { layers: chance.of(&[2, 3, 36]), delta_percent: chance.of(&[30, 1_000_000]) },
+        compaction: Compaction {
+            layers: chance.of(&[2, 3, 36]),
+            delta_percent: chance.of(&[30, 1_000_000]),
+            ..Compaction::default()
+        },
         verify: chance.of(&[VerifyAfter::Quick, VerifyAfter::None]),
         ..keeping::policy(chance)
     }

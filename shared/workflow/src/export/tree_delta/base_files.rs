@@ -3,11 +3,13 @@
 use holdfast_connectors::PathBounds;
 use holdfast_vault::crypto::DigestSum;
 use holdfast_vault::error::{Class, Error, Result};
+use holdfast_vault::format::header::Id;
 use holdfast_vault::format::manifest::{Manifest, StreamManifest};
 use holdfast_vault::model::{EntryKind, EntryMeta, Part};
 use holdfast_vault::read::{LiveEntry, MergedTree, PathSpan, PathStart, Vault};
 use holdfast_vault::write::TreeWriter;
 use holdfast_vault::write::tree::CHUNK_AVERAGE;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Up to so many chunks of a base are held in memory to find content that moved: about 50 MiB.
@@ -19,7 +21,9 @@ const TICK: i64 = 2;
 /// What the base holds at one path. Its parts are read once, when it is known what they are read for.
 pub(super) struct Held {
     first: LiveEntry,
-    /// Whether the parts were read.
+    /// The other parts, where they had to be looked at before it was known what for.
+    rest: Option<VecDeque<LiveEntry>>,
+    /// Whether the parts were used.
     is_read: bool,
     pub(super) bytes: u64,
     pub(super) digest: DigestSum,
@@ -46,6 +50,8 @@ pub(super) struct BaseFiles<'a> {
     stream: &'a StreamManifest,
     tree: MergedTree,
     ahead: Option<LiveEntry>,
+    /// Packs that nothing may refer to.
+    worn: BTreeSet<Id>,
     /// From then on, in seconds since 1970, a file's time does not prove that it is what the base read.
     unsure_from: Option<i64>,
     all_taught: bool,
@@ -57,6 +63,7 @@ impl<'a> BaseFiles<'a> {
         base: &'a Arc<Manifest>,
         stream: &'a StreamManifest,
         bounds: &PathBounds,
+        worn: BTreeSet<Id>,
     ) -> Self {
         let start = match &bounds.after {
             // A later part of a large file: no path to answer for, and one to compare with.
@@ -68,7 +75,7 @@ impl<'a> BaseFiles<'a> {
         let tree = MergedTree::new(vault, base, stream, span).with_chunks();
         let began: Option<jiff::Timestamp> = base.started_at.parse().ok();
         let unsure_from = began.map(|began| began.as_second() - TICK);
-        Self { vault, base, stream, tree, ahead: None, unsure_from, all_taught: false }
+        Self { vault, base, stream, tree, ahead: None, worn, unsure_from, all_taught: false }
     }
 
     /// Whether an entry of the source is what the base holds, as far as that shows without its content.
@@ -111,8 +118,36 @@ impl<'a> BaseFiles<'a> {
     pub(super) async fn hold(&mut self) -> Result<Option<Held>> {
         self.fill().await?;
         let digest = DigestSum::default();
-        let held = |first| Held { first, is_read: false, bytes: 0, digest, settled: false };
+        let held = |first| Held { first, rest: None, is_read: false, bytes: 0, digest, settled: false };
         Ok(self.ahead.take().map(held))
+    }
+
+    /// The next part of what is held, after the first.
+    async fn next_part(&mut self, held: &mut Held) -> Result<Option<LiveEntry>> {
+        match &mut held.rest {
+            Some(rest) => Ok(rest.pop_front()),
+            None => self.next_of(&held.first.entry.meta.path).await,
+        }
+    }
+
+    /// Whether content of any part of a file stands in a worn pack.
+    pub(super) async fn is_worn(&mut self, held: &mut Held) -> Result<bool> {
+        if self.worn.is_empty() {
+            return Ok(false);
+        }
+        if held.rest.is_none() {
+            let mut rest = VecDeque::new();
+            while let Some(live) = self.next_of(&held.first.entry.meta.path).await? {
+                rest.push_back(live);
+            }
+            held.rest = Some(rest);
+        }
+        for live in std::iter::once(&held.first).chain(held.rest.iter().flatten()) {
+            if self.tree.stands_in(live, &self.worn)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Reads the parts of a file that stays as it is: its bytes and digests, and the entries into a new base if there
@@ -127,7 +162,7 @@ impl<'a> BaseFiles<'a> {
                 let chunks = self.tree.chunk_places(&live).await?;
                 writer.copy(live.entry, &chunks)?;
             }
-            next = self.next_of(&held.first.entry.meta.path).await?;
+            next = self.next_part(held).await?;
         }
         Ok(())
     }
@@ -150,9 +185,9 @@ impl<'a> BaseFiles<'a> {
                 && part.offset < of.offset.saturating_add(of.length);
             if near && !self.all_taught {
                 let places = self.tree.chunk_places(&live).await;
-                teach(writer, places)?;
+                teach(writer, &self.worn, places)?;
             }
-            next = self.next_of(&held.first.entry.meta.path).await?;
+            next = self.next_part(held).await?;
         }
         Ok(())
     }
@@ -169,7 +204,7 @@ impl<'a> BaseFiles<'a> {
         while let Some(live) = all.next().await? {
             if live.entry.part.length > 0 {
                 let places = all.chunk_places(&live).await;
-                teach(writer, places)?;
+                teach(writer, &self.worn, places)?;
             }
         }
         Ok(())
@@ -179,10 +214,14 @@ impl<'a> BaseFiles<'a> {
 type Places = Vec<([u8; 16], holdfast_vault::write::ChunkPlace)>;
 
 /// A chunk list that is lost or damaged costs space and nothing else: no restore needs it.
-fn teach(writer: &mut TreeWriter, places: std::result::Result<Places, Error>) -> Result<()> {
+fn teach(
+    writer: &mut TreeWriter,
+    worn: &BTreeSet<Id>,
+    places: std::result::Result<Places, Error>,
+) -> Result<()> {
     match places {
         Ok(places) => {
-            for (name, at) in places {
+            for (name, at) in places.into_iter().filter(|(_, at)| !worn.contains(&at.pack)) {
                 writer.known_in_base(name, &at);
             }
             Ok(())
