@@ -246,7 +246,7 @@ async fn a_deletion_by_hand_can_be_taken_back_until_it_is_carried_out() {
 
 #[tokio::test]
 async fn a_deletion_by_policy_becomes_one_by_hand_with_a_day_of_its_own() {
-    let bench = Bench::new(daily(1), 2).await;
+    let bench = Bench::new(daily(1), 3).await;
     let marked_at = bench.now();
     bench.mark().await;
     bench.clock.advance(SignedDuration::from_hours(5));
@@ -254,6 +254,10 @@ async fn a_deletion_by_policy_becomes_one_by_hand_with_a_day_of_its_own() {
     let asked = bench.deletion("B01").await.unwrap();
     assert_eq!((asked.by, asked.due_at), (DeletedBy::Operator, bench.now() + DELETE_GRACE));
     assert_eq!(asked.asked_at, marked_at, "nothing builds on it since then");
+    // By a clock that is behind the one of the prune that marked it.
+    let behind = marked_at - SignedDuration::from_mins(10);
+    retention::delete(&bench.jobs, behind, "B02", Due::AfterGrace).await.unwrap();
+    assert_eq!(bench.deletion("B02").await.unwrap().due_at, marked_at + DELETE_GRACE);
     bench.policy(json!({})).await;
     assert_eq!(bench.mark().await.taken_back.len(), 0);
 }

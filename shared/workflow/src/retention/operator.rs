@@ -100,10 +100,13 @@ pub fn deleted(job: Job, now: Timestamp, due: Due) -> Result<Job> {
             .hint(format!("`holdfast release {}` ends the hold, where nothing needs it any more", job.id)));
     }
     let by_hand = known.filter(|known| known.by == DeletedBy::Operator).map(|known| known.due_at);
-    let in_time = by_hand.unwrap_or_else(|| now.checked_add(DELETE_GRACE).unwrap_or(Timestamp::MAX));
+    // Nothing builds on it since it was first asked for, which is not to be forgotten.
+    let asked_at = known.map_or(now, |known| known.asked_at);
+    // By a clock that is behind that was in the future: the grace is a whole day also then.
+    let in_time =
+        by_hand.unwrap_or_else(|| now.max(asked_at).checked_add(DELETE_GRACE).unwrap_or(Timestamp::MAX));
     let deletion = Deletion {
-        // Nothing builds on it since then, which is not to be forgotten.
-        asked_at: known.map_or(now, |known| known.asked_at),
+        asked_at,
         due_at: match due {
             Due::AfterGrace => in_time,
             Due::Now => in_time.min(now),
