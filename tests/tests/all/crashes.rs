@@ -168,7 +168,14 @@ impl Crashing {
         crashed
     }
 
+    /// That nothing is under way: by the rows of open jobs, of which there are few.
     async fn all_jobs_ended(&self) {
+        let open = self.shop.services.jobs.open_jobs().all().await.unwrap();
+        assert!(open.is_empty(), "{open:?}");
+    }
+
+    /// The same, by the rows of all jobs.
+    async fn no_job_is_open(&self) {
         for kind in [JobKind::Backup, JobKind::Restore] {
             for job in self.shop.services.jobs.jobs(kind, None).all().await.unwrap() {
                 assert!(job.status.is_terminal(), "{job:?}");
@@ -179,6 +186,7 @@ impl Crashing {
     /// What holds after crashes: the next backup is right and all come back; and after prunes, past their margins, the
     /// vault holds what live backups need.
     async fn holds(&mut self) {
+        self.no_job_is_open().await;
         self.shop.back_up(BackupType::Incremental).await;
         while self.shop.taken.len() > 3 {
             let oldest = self.shop.taken[0].0.clone();
