@@ -61,9 +61,12 @@ impl Compressor {
         let start = out.len();
         match (self.codec, &mut self.zstd) {
             (Codec::Zstd, Some(zstd)) => {
-                let compressed = zstd.compress(data).map_err(|e| failed("zstd", &e))?;
                 out.push(Codec::Zstd as u8);
-                out.extend_from_slice(&compressed);
+                out.reserve(zstd::zstd_safe::compress_bound(data.len()));
+                let behind = out.len() as u64;
+                let mut target = std::io::Cursor::new(&mut *out);
+                target.set_position(behind);
+                zstd.compress_to_buffer(data, &mut target).map_err(|e| failed("zstd", &e))?;
             }
             (Codec::Gzip, _) => {
                 out.push(Codec::Gzip as u8);

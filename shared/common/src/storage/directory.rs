@@ -3,8 +3,11 @@
 //! An object is written to a file below `.tmp`, made durable, and linked to its name, which fails where the name is
 //! taken: nobody ever sees half an object, and of two writers one creates. A crash leaves at most a file below `.tmp`
 //! that no process holds locked; the next one to open the directory removes it.
+//!
+//! What is copied from another directory of the same file system is compared and then linked: objects never change, so
+//! one file can be both until the other name goes.
 
-use super::{PAGE, check_layout, check_part, missing, resolve, staging_damaged, staging_missing};
+use super::{PAGE, PartRead, check_layout, missing, resolve, staging_damaged, staging_missing};
 use async_trait::async_trait;
 use bytes::Bytes;
 use holdfast_vault::error::{Code, Error, Result};
@@ -19,6 +22,8 @@ use std::sync::Arc;
 
 /// Where objects are written before they have a name.
 const TEMPORARY: &str = ".tmp";
+/// Bytes that are read at a time of what is copied.
+const PIECE: usize = 1 << 20;
 /// How often a write is begun again when another process cleared the way under it.
 const TRIES: u32 = 5;
 
@@ -142,10 +147,12 @@ impl Storage for DirectoryStorage {
             };
             let (file, size) = source.open_object(&key).map_err(unusable)?;
             check_layout(&key, size, &parts)?;
-            root.put(&to, |target| {
-                let mut reader = &file;
-                io::Seek::rewind(&mut reader)?;
-                copy_parts(&key, reader, target, &parts)
+            let from = Staged { key: &key, path: source.path.join(&key), file, parts: &parts };
+            root.put_by(&to, |target| match from.link(root, target) {
+                Err(Trouble::Disk(error)) if no_link(&error) => {
+                    root.try_put(target, |target| from.read(|bytes| target.write_all(bytes)))
+                }
+                linked => linked,
             })
         })
         .await
@@ -177,18 +184,58 @@ impl From<io::Error> for Trouble {
     }
 }
 
-fn copy_parts(key: &str, mut source: &File, target: &mut File, parts: &[PartSum]) -> Result<(), Trouble> {
-    let mut buffer = Vec::new();
-    for (at, part) in parts.iter().enumerate() {
-        buffer.clear();
-        source.take(part.size).read_to_end(&mut buffer)?;
-        check_part(key, at, &buffer, part).map_err(Trouble::Source)?;
-        target.write_all(&buffer)?;
+/// An object of another directory that is copied.
+struct Staged<'a> {
+    key: &'a str,
+    path: PathBuf,
+    file: File,
+    parts: &'a [PartSum],
+}
+
+impl Staged<'_> {
+    /// Reads it piece by piece, and compares each part with its sum.
+    fn read(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<(), Trouble> {
+        let (mut source, mut piece) = (&self.file, vec![0; PIECE]);
+        io::Seek::rewind(&mut source)?;
+        for (at, part) in self.parts.iter().enumerate() {
+            let (mut rest, mut sum) = (source.take(part.size), PartRead::default());
+            loop {
+                match rest.read(&mut piece)? {
+                    0 => break,
+                    read => {
+                        sum.add(&piece[..read]);
+                        take(&piece[..read])?;
+                    }
+                }
+            }
+            sum.check(self.key, at, part).map_err(Trouble::Source)?;
+        }
+        if source.read(&mut [0])? == 0 {
+            return Ok(());
+        }
+        Err(Trouble::Source(staging_damaged(self.key, "it grew while it was read")))
     }
-    if source.read(&mut [0])? == 0 {
-        return Ok(());
+
+    /// Gives the file, when it is found to be whole, a second name in a directory.
+    fn link(&self, root: &Root, target: &Path) -> Result<Put, Trouble> {
+        self.read(|_| Ok(()))?;
+        if root.durable {
+            self.file.sync_all()?;
+        }
+        root.name(target, || match rustix::fs::link(&self.path, target) {
+            Err(Errno::NOENT) if !self.path.exists() => {
+                Err(Trouble::Source(staging_damaged(self.key, "it was removed while it was read")))
+            }
+            Err(error) => Err(Trouble::Disk(error.into())),
+            Ok(()) => Ok(()),
+        })
     }
-    Err(Trouble::Source(staging_damaged(key, "it grew while it was read")))
+}
+
+/// Whether a file can have no second name there.
+fn no_link(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::XDEV | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK))
 }
 
 impl Root {
@@ -212,17 +259,22 @@ impl Root {
 
     /// Writes an object through `fill` unless one of that key exists.
     fn put(&self, key: &str, fill: impl Fn(&mut File) -> Result<(), Trouble>) -> Result<Put> {
+        self.put_by(key, |target| self.try_put(target, &fill))
+    }
+
+    /// Makes an object by `attempt` unless one of that key exists.
+    fn put_by(&self, key: &str, attempt: impl Fn(&Path) -> Result<Put, Trouble>) -> Result<Put> {
         let target = self.path.join(key);
         let failed = |error: &io::Error| self.failure(&format!("writing object {key}"), error);
-        for attempt in 0.. {
+        for tried in 0.. {
             if self.exists(&target).map_err(|error| failed(&error))? {
                 return Ok(Put::Exists);
             }
-            match self.try_put(&target, &fill) {
+            match attempt(&target) {
                 Ok(put) => return Ok(put),
                 Err(Trouble::Source(error)) => return Err(error),
                 // The temporary file or the object's directory was removed by another process meanwhile.
-                Err(Trouble::Disk(error)) if error.kind() == ErrorKind::NotFound && attempt < TRIES => {}
+                Err(Trouble::Disk(error)) if error.kind() == ErrorKind::NotFound && tried < TRIES => {}
                 Err(Trouble::Disk(error)) => return Err(failed(&error)),
             }
         }
@@ -254,15 +306,20 @@ impl Root {
         if self.durable {
             temporary.file.sync_all()?;
         }
+        self.name(target, || Ok(temporary.name(target)?))
+    }
+
+    /// Gives a file that is whole the name of an object, unless the name is taken.
+    fn name(&self, target: &Path, give: impl FnOnce() -> Result<(), Trouble>) -> Result<Put, Trouble> {
         let parent = target.parent().unwrap_or(&self.path);
         make_directories(parent)?;
-        let put = match temporary.name(target) {
+        let put = match give() {
             Ok(()) => Put::Created,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Err(Trouble::Disk(error)) if error.kind() == ErrorKind::AlreadyExists => {
                 self.exists(target)?;
                 Put::Exists
             }
-            Err(error) => return Err(error.into()),
+            Err(trouble) => return Err(trouble),
         };
         if self.durable {
             sync_directory(parent)?;
@@ -334,7 +391,7 @@ impl Temporary {
         match rustix::fs::link(&self.path, target) {
             Ok(()) => Ok(()),
             // A file system without hard links can still rename without replacing.
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
+            Err(error) if no_link(&io::Error::from(error)) => {
                 Ok(renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE)?)
             }
             Err(error) => Err(error.into()),

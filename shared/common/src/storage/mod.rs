@@ -44,10 +44,31 @@ fn check_layout(key: &str, size: u64, parts: &[PartSum]) -> Result<()> {
 
 /// Refuses a part that is not what was exported.
 fn check_part(key: &str, at: usize, bytes: &[u8], part: &PartSum) -> Result<()> {
-    if bytes.len() as u64 == part.size && hex::encode(Sha256::digest(bytes)) == part.sha256 {
-        return Ok(());
+    let mut read = PartRead::default();
+    read.add(bytes);
+    read.check(key, at, part)
+}
+
+/// What was read of a part so far.
+#[derive(Default)]
+struct PartRead {
+    size: u64,
+    sum: Sha256,
+}
+
+impl PartRead {
+    fn add(&mut self, bytes: &[u8]) {
+        self.size += bytes.len() as u64;
+        self.sum.update(bytes);
     }
-    Err(staging_damaged(key, format_args!("part {} is not what was exported", at + 1)))
+
+    /// Refuses a part that is not what was exported.
+    fn check(self, key: &str, at: usize, part: &PartSum) -> Result<()> {
+        if self.size == part.size && hex::encode(self.sum.finalize()) == part.sha256 {
+            return Ok(());
+        }
+        Err(staging_damaged(key, format_args!("part {} is not what was exported", at + 1)))
+    }
 }
 
 fn staging_damaged(key: &str, why: impl std::fmt::Display) -> Error {

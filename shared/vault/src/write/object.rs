@@ -44,6 +44,17 @@ impl ObjectWriter {
         Ok(Self { header, aad, sealer, out: aad.to_vec(), footer: Footer::default() })
     }
 
+    /// As [`Self::new`], with room for an object of so many bytes. A large object that grows bit by bit leaves the
+    /// allocator with pieces that fit nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_room(keys: &KeyRing, kind: ObjectKind, bytes: usize) -> Result<Self> {
+        let mut writer = Self::new(keys, kind)?;
+        writer.out.reserve_exact(bytes);
+        Ok(writer)
+    }
+
     /// The object's id.
     #[must_use]
     pub fn id(&self) -> Id {

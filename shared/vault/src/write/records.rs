@@ -212,6 +212,9 @@ impl RecordsWriter {
             value_len: u32::try_from(value.len()).map_err(too_long)?,
             origin: place,
         });
+        if self.data.capacity() == 0 {
+            self.data.reserve_exact(self.options.limits.run_bytes);
+        }
         self.data.extend_from_slice(stored_key);
         self.data.extend_from_slice(value);
         Ok(())
@@ -334,7 +337,11 @@ impl RecordsWriter {
     fn write_records(&mut self) -> Result<BlockIndex> {
         let pack = match &mut self.pack {
             Some(pack) => pack,
-            none => none.insert(ObjectWriter::new(&self.keys, ObjectKind::Pack)?),
+            none => {
+                // A pack is full when a run has ended, and a run may not compress.
+                let room = self.options.limits.pack_bytes + self.options.limits.run_bytes + BLOCK_LEN;
+                none.insert(ObjectWriter::with_room(&self.keys, ObjectKind::Pack, room)?)
+            }
         };
         let mut index = BlockIndex { first_block: pack.next_block(), fences: Vec::new() };
         let mut block = Vec::with_capacity(BLOCK_LEN + (64 << 10));

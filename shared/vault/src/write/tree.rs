@@ -384,7 +384,8 @@ impl TreeWriter {
         let pack = if let Some(pack) = self.pack.take() {
             pack
         } else {
-            let object = ObjectWriter::new(&self.keys, ObjectKind::Pack)?;
+            let room = self.limits.pack_bytes + self.limits.entry_bytes + 3 * BLOCK_LEN;
+            let object = ObjectWriter::with_room(&self.keys, ObjectKind::Pack, room)?;
             OpenPack { number: self.packs.begin(object.id()), object }
         };
         Ok(self.pack.insert(pack))
