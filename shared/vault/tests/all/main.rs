@@ -10,6 +10,7 @@ mod changes;
 mod copying;
 mod corruption;
 mod engine;
+mod layering;
 mod refusals;
 mod rotation;
 mod tree_layers;

@@ -1,13 +1,12 @@
 //! Trees of several layers: after any edits, in any number of deltas, the layers merge to the tree as it is.
 #![allow(clippy::unwrap_used)] // Helpers of tests may panic as tests do.
 
+use crate::layering::add_layer;
 use holdfast_vault::compress::Codec;
 use holdfast_vault::crypto::{DigestSum, SecretKey, sha256};
 use holdfast_vault::format::FORMAT;
-use holdfast_vault::format::footer::{Origin, Segment};
-use holdfast_vault::format::manifest::{
-    Layer, LayerKind, Manifest, SegmentRef, StoredObject, StreamManifest,
-};
+use holdfast_vault::format::footer::Origin;
+use holdfast_vault::format::manifest::{Manifest, StreamManifest};
 use holdfast_vault::memory::MemoryCloud;
 use holdfast_vault::model::{EntryKind, EntryMeta, Part, StreamInfo, StreamKind};
 use holdfast_vault::read::tree::EntryContent;
@@ -68,47 +67,12 @@ fn put(writer: &mut TreeWriter, change: Change, path: &[u8], content: &[u8], par
 }
 
 /// Stores what a writer finished as one more layer.
-async fn add_layer(vault: &Vault, before: &Manifest, objects: Vec<FinishedObject>, now: &Model) -> Manifest {
+async fn layered(vault: &Vault, before: &Manifest, objects: Vec<FinishedObject>, now: &Model) -> Manifest {
     let mut manifest = before.clone();
-    let is_base = manifest.streams[0].layers.is_empty();
-    let kind = if is_base { LayerKind::Base } else { LayerKind::Delta };
-    let mut layer =
-        Layer { kind, backup: "B".to_owned(), delta: None, segments: Vec::new(), index: Vec::new() };
-    let mut placed = Vec::new();
-    for object in objects {
-        let size = object.bytes.len() as u64;
-        vault.storage().put_if_absent(&object.kind.object_key(object.id), object.bytes).await.unwrap();
-        let opened = vault.open_object(object.kind, object.id, size).await.unwrap();
-        let at = u32::try_from(manifest.objects.len()).unwrap();
-        placed.extend((0_u32..).zip(opened.footer.segments).map(|(number, segment)| (at, number, segment)));
-        let parts = object.parts.iter().map(|part| part.sha256.clone()).collect();
-        manifest.objects.push(StoredObject { id: object.id, kind: object.kind, size, parts });
-    }
-    placed.sort_by_key(|(_, _, segment)| segment.origin());
-    for (object, number, segment) in placed {
-        let index = segment.index();
-        let mut place = SegmentRef {
-            object,
-            segment: number,
-            first: index.fences.first().map_or_else(String::new, |fence| hex::encode(&fence.first)),
-            last: String::new(),
-            count: index.total(),
-            bytes: 0,
-        };
-        if let Segment::Tree(tree) = &segment {
-            assert_eq!(tree.delta.is_some(), !is_base);
-            (place.last, place.bytes) = (hex::encode(&tree.last), tree.bytes);
-            if let Some(counts) = tree.delta {
-                *layer.delta.get_or_insert_default() += counts;
-            }
-            layer.segments.push(place);
-        } else {
-            layer.index.push(place);
-        }
-    }
+    add_layer(vault, &mut manifest, 0, objects).await;
     let stream = &mut manifest.streams[0];
-    if !layer.segments.is_empty() {
-        stream.layers.push(layer);
+    for (at, layer) in stream.layers.iter().enumerate() {
+        assert_eq!(layer.delta.is_some(), at > 0);
     }
     stream.files = now.len() as u64;
     stream.bytes = now.values().map(|content| content.len() as u64).sum();
@@ -218,7 +182,7 @@ async fn write_layer(
         }
     }
     writer.finish().unwrap();
-    add_layer(vault, before, writer.take_finished(), new).await
+    layered(vault, before, writer.take_finished(), new).await
 }
 
 async fn check_all(

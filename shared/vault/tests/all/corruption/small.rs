@@ -1,15 +1,14 @@
 //! A small vault with every kind of object, and what its backups and changes hold.
 
 use super::chance::Chance;
+use crate::layering::add_layer;
 use bytes::Bytes;
 use holdfast_vault::compress::Codec;
 use holdfast_vault::crypto::{DigestSum, SecretKey, sha256};
 use holdfast_vault::format::FORMAT;
 use holdfast_vault::format::changes::{Change, ChangeName, ChangesDescription};
-use holdfast_vault::format::footer::{Origin, Segment};
-use holdfast_vault::format::manifest::{
-    Layer, LayerKind, Manifest, SegmentRef, StoredObject, StreamManifest,
-};
+use holdfast_vault::format::footer::Origin;
+use holdfast_vault::format::manifest::{Manifest, StoredObject, StreamManifest};
 use holdfast_vault::format::root::{WrappedKey, wrapped_key_name};
 use holdfast_vault::memory::MemoryStorage;
 use holdfast_vault::model::{EntryKind, EntryMeta, Mtime, Part, RecordEncoding, StreamInfo, StreamKind};
@@ -19,9 +18,7 @@ use holdfast_vault::read::vault::WrappingKey;
 use holdfast_vault::storage::{ByteRange, Storage, list_all};
 use holdfast_vault::write::changes::write_changes;
 use holdfast_vault::write::records::{DeltaKind, KeyStorage, RunsOptions, record_digest};
-use holdfast_vault::write::{
-    Change as TreeChange, FinishedObject, RecordsWriter, RunLimits, TreeLimits, TreeWriter,
-};
+use holdfast_vault::write::{Change as TreeChange, RecordsWriter, RunLimits, TreeLimits, TreeWriter};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -342,53 +339,4 @@ fn empty(vault: &Vault) -> Manifest {
         ],
         warnings: Vec::new(),
     }
-}
-
-/// Stores what a writer finished as one more layer of a stream.
-async fn add_layer(vault: &Vault, manifest: &mut Manifest, stream: usize, objects: Vec<FinishedObject>) {
-    let is_base = manifest.streams[stream].layers.is_empty();
-    let kind = if is_base { LayerKind::Base } else { LayerKind::Delta };
-    let (segments, index) = (Vec::new(), Vec::new());
-    let mut layer = Layer { kind, backup: manifest.id.clone(), delta: None, segments, index };
-    let mut placed = Vec::new();
-    for object in objects {
-        let size = object.bytes.len() as u64;
-        vault.storage().put_if_absent(&object.kind.object_key(object.id), object.bytes).await.unwrap();
-        let opened = vault.open_object(object.kind, object.id, size).await.unwrap();
-        let at = u32::try_from(manifest.objects.len()).unwrap();
-        placed.extend((0_u32..).zip(opened.footer.segments).map(|(number, segment)| (at, number, segment)));
-        let parts = object.parts.iter().map(|part| part.sha256.clone()).collect();
-        manifest.objects.push(StoredObject { id: object.id, kind: object.kind, size, parts });
-    }
-    placed.sort_by_key(|(_, _, segment)| segment.origin());
-    for (object, number, segment) in placed {
-        let index = segment.index();
-        let mut place = SegmentRef {
-            object,
-            segment: number,
-            first: index.fences.first().map_or_else(String::new, |fence| hex::encode(&fence.first)),
-            last: String::new(),
-            count: index.total(),
-            bytes: 0,
-        };
-        let delta = match &segment {
-            Segment::Tree(tree) => {
-                (place.last, place.bytes) = (hex::encode(&tree.last), tree.bytes);
-                tree.delta
-            }
-            Segment::Run(run) => {
-                (place.last, place.bytes) = (hex::encode(&run.last), run.bytes);
-                run.delta
-            }
-            _ => {
-                layer.index.push(place);
-                continue;
-            }
-        };
-        if let Some(counts) = delta {
-            *layer.delta.get_or_insert_default() += counts;
-        }
-        layer.segments.push(place);
-    }
-    manifest.streams[stream].layers.push(layer);
 }
