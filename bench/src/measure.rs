@@ -7,6 +7,7 @@
 
 use crate::failure::internal;
 use holdfast_vault::error::{Code, Error, Result};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::fs;
 use std::io::Read;
@@ -66,6 +67,39 @@ pub(crate) fn run(command: &mut Command) -> Result<Ran> {
     Ok(Ran { usage, status, stdout: text(stdout), stderr: text(stderr) })
 }
 
+/// Does something on this thread alone, and measures it by the thread's own clock: what other threads and programs do
+/// meanwhile does not count. The peak of memory is that of the whole process so far.
+///
+/// # Errors
+/// What the work gives.
+pub(crate) fn thread<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Usage)> {
+    let (begun, before) = (Instant::now(), thread_time());
+    let done = work()?;
+    let (cpu_s, wall_s) = (thread_time().saturating_sub(before).as_secs_f64(), begun.elapsed().as_secs_f64());
+    let peak_bytes = fs::read_to_string("/proc/self/status").ok().as_deref().and_then(peak).unwrap_or(0);
+    Ok((done, Usage { wall_s, cpu_s, peak_bytes }))
+}
+
+/// The processor time of this thread so far.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The memory of a running process that is resident now, and its processor time in seconds.
+///
+/// # Errors
+/// `Internal` if `/proc` says nothing of it.
+pub(crate) fn now(process: u32) -> Result<(u64, f64)> {
+    let read = |name: &str| fs::read_to_string(format!("/proc/{process}/{name}")).ok();
+    let resident = read("status").as_deref().and_then(|status| amount(status, "VmRSS:"));
+    let times = read("stat").as_deref().and_then(times);
+    resident.zip(times).map(|(bytes, (_, cpu_s))| (bytes, cpu_s)).ok_or_else(|| {
+        internal(format!("process {process} cannot be measured: /proc says nothing of it"))
+            .hint("run the benchmark on Linux")
+    })
+}
+
 /// Reads a stream to its end beside the process, which would stand still with a full pipe.
 fn gather(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
     thread::spawn(move || {
@@ -95,7 +129,12 @@ fn watch(process: u32, begun: Instant) -> Option<Usage> {
 
 /// The high-water mark in `/proc/PID/status`, in bytes.
 fn peak(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    amount(status, "VmHWM:")
+}
+
+/// An amount in `/proc/PID/status`, in bytes.
+fn amount(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -134,6 +173,18 @@ mod tests {
             (Some(3), "out\n", "err\n")
         );
         assert!(ran.usage.wall_s > 0.0 && ran.usage.cpu_s >= 0.0);
+    }
+
+    #[test]
+    fn work_of_this_thread_is_measured_and_no_other() {
+        let ((), idle) = thread(|| {
+            thread::sleep(Duration::from_millis(30));
+            Ok(())
+        })
+        .unwrap();
+        assert!(idle.wall_s >= 0.03 && idle.cpu_s < 0.03, "{idle:?}");
+        assert!(idle.peak_bytes > 0);
+        assert!(now(std::process::id()).unwrap().0 > 0);
     }
 
     #[test]

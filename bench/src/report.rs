@@ -1,5 +1,6 @@
-//! What a case measured: a table for people, JSON for programs.
+//! What a case measured: a table for people, JSON for programs, and what a chart shows of it.
 
+use crate::chart::{Bars, Panel};
 use crate::failure::{failed, internal};
 use crate::measure::Usage;
 use holdfast_vault::error::Result;
@@ -20,6 +21,9 @@ pub(crate) struct Report {
     /// What was counted beside the steps.
     facts: Vec<Fact>,
     goals: Vec<Goal>,
+    /// What a chart shows; where there is none, the steps.
+    #[serde(skip)]
+    panels: Vec<Panel>,
 }
 
 /// Something with a name and a value.
@@ -49,8 +53,11 @@ pub(crate) enum Unit {
     /// Bytes too, shown in MiB.
     Memory,
     Seconds,
+    Milliseconds,
     Times,
     Reads,
+    /// The power with which something grows.
+    Power,
 }
 
 /// Which figures meet a goal.
@@ -59,6 +66,7 @@ pub(crate) enum Unit {
 pub(crate) enum Limit {
     AtMost(f64),
     Under(f64),
+    AtLeast(f64),
 }
 
 /// How a figure stands to its goal.
@@ -85,7 +93,25 @@ struct Goal {
 impl Report {
     /// An empty report of a case.
     pub(crate) const fn new(case: &'static str, program: String) -> Self {
-        Self { case, program, settings: Vec::new(), steps: Vec::new(), facts: Vec::new(), goals: Vec::new() }
+        Self {
+            case,
+            program,
+            settings: Vec::new(),
+            steps: Vec::new(),
+            facts: Vec::new(),
+            goals: Vec::new(),
+            panels: Vec::new(),
+        }
+    }
+
+    /// The case.
+    pub(crate) const fn case(&self) -> &'static str {
+        self.case
+    }
+
+    /// What holdfast says of its version.
+    pub(crate) fn program(&self) -> &str {
+        &self.program
     }
 
     /// Notes what the case was run with.
@@ -125,16 +151,43 @@ impl Report {
         self.goals.iter().all(|goal| matches!(goal.verdict, Verdict::Met | Verdict::NotJudged))
     }
 
-    /// Writes the report as JSON.
-    ///
-    /// # Errors
-    /// What kept the file from being written.
-    pub(crate) fn save(&self, path: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self)
-            .map_err(|e| internal(format!("the report cannot be written as JSON: {e}")))?;
-        text.push('\n');
-        fs::write(path, text).map_err(|e| failed("write", path, &e))
+    /// Has a chart show something else than the steps.
+    pub(crate) fn panel(&mut self, panel: Panel) {
+        self.panels.push(panel);
     }
+
+    /// What a chart shows: what the case wants it to, else the times of its steps and what they stored.
+    pub(crate) fn panels(&self) -> Vec<Panel> {
+        if !self.panels.is_empty() {
+            return self.panels.clone();
+        }
+        let bars = |title: &str, unit: &str, series: [&str; 2]| Bars {
+            title: format!("{}: {title}", self.case),
+            unit: unit.to_owned(),
+            series: series.map(str::to_owned).to_vec(),
+            groups: Vec::new(),
+        };
+        let mut time = bars("time", "s", ["wall", "processor, all threads"]);
+        let mut stored = bars("stored", "MB", ["added", "in all"]);
+        for Step { name, usage, vault_bytes, added_bytes } in &self.steps {
+            time.row(name, vec![usage.wall_s, usage.cpu_s]);
+            if let (Some(added), Some(all)) = (added_bytes, vault_bytes) {
+                stored.row(name, vec![figure(*added) / 1e6, figure(*all) / 1e6]);
+            }
+        }
+        [time, stored].into_iter().filter(|bars| !bars.groups.is_empty()).map(Panel::Bars).collect()
+    }
+}
+
+/// Writes a report, or several, as JSON.
+///
+/// # Errors
+/// What kept the file from being written.
+pub(crate) fn save(reports: &impl Serialize, path: &Path) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(reports)
+        .map_err(|e| internal(format!("the report cannot be written as JSON: {e}")))?;
+    text.push('\n');
+    fs::write(path, text).map_err(|e| failed("write", path, &e))
 }
 
 impl Limit {
@@ -142,6 +195,7 @@ impl Limit {
         match self {
             Self::AtMost(limit) => figure <= limit,
             Self::Under(limit) => figure < limit,
+            Self::AtLeast(limit) => figure >= limit,
         }
     }
 }
@@ -152,8 +206,10 @@ impl Unit {
             Self::Bytes => megabytes(figure),
             Self::Memory => format!("{:.1} MiB", figure / 1_048_576.0),
             Self::Seconds => format!("{figure:.2} s"),
+            Self::Milliseconds => format!("{figure:.1} ms"),
             Self::Times => format!("{figure:.2} times"),
             Self::Reads => format!("{figure:.0} reads"),
+            Self::Power => format!("n^{figure:.2}"),
         }
     }
 }
@@ -199,6 +255,7 @@ impl fmt::Display for Report {
             let limit = match goal.limit {
                 Limit::AtMost(limit) => format!("at most {}", goal.unit.show(limit)),
                 Limit::Under(limit) => format!("under {}", goal.unit.show(limit)),
+                Limit::AtLeast(limit) => format!("at least {}", goal.unit.show(limit)),
             };
             let figure = goal.figure.map_or_else(|| "n/a".to_owned(), |figure| goal.unit.show(figure));
             table.row(vec![goal.name.clone(), figure, limit, goal.verdict.to_string()]);
@@ -272,6 +329,8 @@ mod tests {
         };
         assert_eq!(judge(Limit::AtMost(4.0), Some(4.0), true), (Verdict::Met, true));
         assert_eq!(judge(Limit::Under(4.0), Some(4.0), true), (Verdict::NotMet, false));
+        assert_eq!(judge(Limit::AtLeast(4.0), Some(4.0), true), (Verdict::Met, true));
+        assert_eq!(judge(Limit::AtLeast(4.0), Some(3.9), true), (Verdict::NotMet, false));
         assert_eq!(judge(Limit::Under(4.0), None, true), (Verdict::NotMeasured, false));
         assert_eq!(judge(Limit::Under(4.0), Some(9.0), false), (Verdict::NotJudged, true));
     }
@@ -294,5 +353,21 @@ mod tests {
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["steps"][0]["added_bytes"], 2_500_000);
         assert_eq!(json["goals"][0]["verdict"], "met");
+        assert_eq!(json["panels"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_chart_shows_the_steps_unless_the_case_shows_something_else() {
+        let mut report = Report::new("records", "holdfast 1".to_owned());
+        assert_eq!(report.panels(), []);
+        report.writing_step("backup, holdfast 1", USAGE, 1_000_000, 3_500_000);
+        report.step("verify, holdfast 1", USAGE);
+        let panels = report.panels();
+        let [Panel::Bars(time), Panel::Bars(stored)] = panels.as_slice() else { panic!("{panels:?}") };
+        assert_eq!(time.groups[0].rows[0].values, [1.5, 2.25]);
+        assert_eq!((time.groups.len(), stored.groups.len()), (2, 1));
+        assert_eq!(stored.groups[0].rows[0].values, [2.5, 3.5]);
+        report.panel(panels[1].clone());
+        assert_eq!(report.panels().len(), 1);
     }
 }

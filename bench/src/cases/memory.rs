@@ -52,7 +52,7 @@ pub(crate) fn run(bench: &Bench<'_>, args: &Args) -> Result<Report> {
     let second = shop::back_up(&holdfast, &mut report, "second backup", args.backup_type)?;
     let judged = args.records >= MANY;
     for (name, backup) in [("memory of the first backup", full), ("memory of the second backup", second)] {
-        let peak = Some(figure(backup.peak));
+        let peak = Some(figure(backup.usage.peak_bytes));
         report.goal(name, Unit::Memory, Limit::Under(MEMORY), peak, judged);
     }
     Ok(report)

@@ -4,6 +4,7 @@ use crate::data::records::SHELVES;
 use crate::failure::{failed, say};
 use crate::holdfast::{Done, Holdfast};
 use crate::lines;
+use crate::measure::Usage;
 use crate::report::Report;
 use clap::ValueEnum;
 use holdfast_vault::error::{Code, Error, Result};
@@ -49,8 +50,8 @@ pub(super) struct BackedUp {
     pub(super) id: String,
     /// By how much the vault grew, in bytes.
     pub(super) added: u64,
-    /// The most memory that the program had, in bytes.
-    pub(super) peak: u64,
+    /// What the program took.
+    pub(super) usage: Usage,
 }
 
 /// Makes a backup, as a step of the report.
@@ -67,7 +68,7 @@ pub(super) fn back_up(
     let made = done.text("type")?;
     report.writing_step(format!("{name}, {made}"), done.usage, before, after);
     let id = done.text("id")?.to_owned();
-    Ok(BackedUp { id, added: after.saturating_sub(before), peak: done.usage.peak_bytes })
+    Ok(BackedUp { id, added: after.saturating_sub(before), usage: done.usage })
 }
 
 /// Verifies every byte of a backup, as a step of the report.
@@ -81,13 +82,14 @@ pub(super) fn verify(holdfast: &Holdfast, report: &mut Report, name: &str, id: &
 }
 
 /// Restores a backup, as a step of the report, and compares it with the source: every line of every file, in any order.
+/// Returns what restoring took.
 pub(super) fn prove(
     holdfast: &Holdfast,
     report: &mut Report,
     name: &str,
     id: &str,
     source: &Path,
-) -> Result<()> {
+) -> Result<Usage> {
     let target = holdfast.home().with_extension("restored");
     let done = restore(holdfast, id, &target, &[])?;
     report.step(name, done.usage);
@@ -99,7 +101,8 @@ pub(super) fn prove(
             return Err(wrong(format!("{file} of backup {id} came back with {differences} wrong lines")));
         }
     }
-    remove(&target)
+    remove(&target)?;
+    Ok(done.usage)
 }
 
 /// Restores a backup, or what is chosen of it, into a new directory.

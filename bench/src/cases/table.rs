@@ -14,6 +14,7 @@ use holdfast_local::{Cloud, Options};
 use holdfast_vault::error::{Code, Error, Result};
 use std::collections::HashMap;
 use std::path::Path;
+use tokio::runtime::{Builder, Runtime};
 
 /// The table's name.
 pub(super) const TABLE: &str = "products";
@@ -32,6 +33,18 @@ pub(super) enum Writer {
     Bad,
     /// A customer who bought one.
     Customer,
+}
+
+/// The threads that the embedded database is worked with on.
+///
+/// # Errors
+/// `Internal` if none could be started.
+pub(super) fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .map_err(|e| internal(format!("no threads could be started: {e}")))
 }
 
 /// The products of a home that no other process uses meanwhile.
@@ -99,7 +112,17 @@ impl Products {
 
     /// In how many products the table differs from this many, each as the writer of its number left it.
     pub(super) async fn differences(&self, count: u64, writer: impl Fn(u64) -> Writer) -> Result<u64> {
-        let mut pages = self.client.scan().table_name(TABLE).consistent_read(true).into_paginator().send();
+        self.differences_in(TABLE, count, writer).await
+    }
+
+    /// The same of another table of the home.
+    pub(super) async fn differences_in(
+        &self,
+        table: &str,
+        count: u64,
+        writer: impl Fn(u64) -> Writer,
+    ) -> Result<u64> {
+        let mut pages = self.client.scan().table_name(table).consistent_read(true).into_paginator().send();
         let (mut equal, mut found) = (0, 0);
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| unavailable("scan", &DisplayErrorContext(&e)))?;

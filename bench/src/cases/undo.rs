@@ -1,10 +1,10 @@
 //! The case `undo`: a deployment writes wrong prices, and Holdfast takes back just those.
 
 use super::shop::wrong;
-use super::table::{Products, TABLE, Writer};
+use super::table::{self, Products, TABLE, Writer};
 use crate::Bench;
 use crate::disk;
-use crate::failure::{internal, say};
+use crate::failure::say;
 use crate::holdfast::{Done, Holdfast};
 use crate::report::{Limit, Report, Unit};
 use holdfast_vault::error::{Code, Error, Result};
@@ -69,11 +69,7 @@ pub(crate) fn run(bench: &Bench<'_>, args: &Args) -> Result<Report> {
         [Incident { items: args.items / 4, ..whole }, Incident { bad: args.bad.div_ceil(4), ..whole }];
     let quarters = quarters.into_iter().filter(|of| args.growth && of.bad <= of.items / 2);
     disk::need(bench.directory, args.items * ROOM * if args.growth { 3 } else { 1 })?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_all()
-        .build()
-        .map_err(|e| internal(format!("no threads could be started: {e}")))?;
+    let runtime = table::runtime()?;
     let mut report = Report::new("undo", bench.version.clone());
     report.setting("items", args.items);
     report.setting("bad writes", args.bad);

@@ -5,7 +5,8 @@ mod page;
 pub(crate) mod record;
 pub(crate) mod records;
 pub(crate) mod sink;
-mod site;
+pub(crate) mod site;
+pub(crate) mod small;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod text;
@@ -41,6 +42,14 @@ pub(crate) enum Set {
         #[arg(value_name = "SCALE", default_value = "1.0", value_parser = scale)]
         scale: Scale,
     },
+    /// Many small files of text, about 1 KB each
+    Small {
+        /// How many
+        #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+        files: u64,
+        /// Where to: files of the same names are replaced
+        out: PathBuf,
+    },
 }
 
 /// Makes a set, and says on stdout what it holds.
@@ -67,12 +76,17 @@ pub(crate) fn run(set: &Set) -> Result<()> {
                 wrote.bytes, wrote.first, wrote.changed, wrote.renamed, wrote.gone, wrote.added
             ))
         }
+        Set::Small { files, out } => {
+            let bytes = small::write(*files, &mut Directory(out.clone()))
+                .map_err(|e| failed("write small files below", out, &e))?;
+            told(&format!("{bytes} bytes in {files} small files"))
+        }
     }
 }
 
 /// Reads a scale: a number from 0.001 to 1000, of which digits after the third are cut off.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
-fn scale(text: &str) -> Result<Scale, String> {
+pub(crate) fn scale(text: &str) -> Result<Scale, String> {
     match text.parse::<f64>() {
         Ok(times) if (0.001..=1000.0).contains(&times) => Ok(Scale((times * 1000.0) as u64)),
         _ => Err("a scale is a number from 0.001 to 1000".to_owned()),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// Takes files, one after the other.
@@ -11,6 +12,23 @@ pub(crate) trait Sink {
     /// # Errors
     /// What `fill` gives, or what kept the sink from taking it.
     fn file(&mut self, path: &str, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()>;
+}
+
+/// Files in memory, all in one piece.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) bytes: Vec<u8>,
+    /// Path and place of each file.
+    pub(crate) files: Vec<(String, Range<usize>)>,
+}
+
+impl Sink for Memory {
+    fn file(&mut self, path: &str, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        let start = self.bytes.len();
+        fill(&mut self.bytes)?;
+        self.files.push((path.to_owned(), start..self.bytes.len()));
+        Ok(())
+    }
 }
 
 /// Files below a directory. One that is there is replaced when the new one is whole.

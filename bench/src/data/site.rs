@@ -17,7 +17,7 @@ pub(crate) enum Edition {
 }
 
 /// How large the site is, in thousandths of 20,000 files and 1 GiB.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scale(pub(crate) u64);
 
 /// What was written.

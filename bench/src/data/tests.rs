@@ -4,6 +4,7 @@ use super::record::{self, Identity};
 use super::records::{self, End, SHELVES};
 use super::sink::Sink;
 use super::site::{self, Scale};
+use super::small;
 use super::text::Words;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Write};
@@ -86,6 +87,14 @@ fn sites_are_what_they_were() {
     ] {
         assert_eq!(of_site(edition).whole(), digest, "{edition:?}");
     }
+}
+
+#[test]
+fn small_files_are_what_they_were() {
+    let mut digests = Digests::default();
+    let bytes = small::write(1_200, &mut digests).unwrap();
+    assert!((500..2_000).contains(&(bytes / 1_200)), "{bytes}");
+    assert_eq!(digests.whole(), "9f34445e777d6c889950b421f187bdc5b08f4b91416eed20b8e9f83d68f184de");
 }
 
 #[test]
