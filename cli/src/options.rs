@@ -1,7 +1,7 @@
 //! The command line: global options and commands.
 
 use crate::commands::{
-    apply, backup, backups, cancel, capture, copy, delete, diff, drill, expire, hold, key, prune, rebuild,
+    apply, backup, backups, cancel, capture, copy, cost, delete, diff, drill, expire, hold, key, prune, rebuild,
     repair, resources, restore, retention, show, status, undo, verify,
 };
 use crate::demo;
@@ -139,6 +139,7 @@ pub(crate) enum Command {
     Verify(verify::Args),
     Drill(drill::Args),
     Status(status::Args),
+    Cost(cost::Args),
     Restore(restore::Args),
     Diff(diff::Args),
     Undo(undo::Args),

@@ -6,6 +6,7 @@ pub(crate) mod backups;
 pub(crate) mod cancel;
 pub(crate) mod capture;
 pub(crate) mod copy;
+pub(crate) mod cost;
 pub(crate) mod delete;
 mod delta;
 pub(crate) mod diff;
@@ -59,6 +60,7 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome> {
         Command::Expire(args) => expire::run(global, args).await,
         Command::Rebuild(_) => rebuild::run(global).await,
         Command::Copy(args) => Box::pin(copy::run(global, args)).await,
+        Command::Cost(args) => cost::run(global, args).await,
         Command::Key(args) => Box::pin(key::run(global, args)).await,
         Command::Repair(args) => Box::pin(repair::run(global, args)).await,
         Command::Demo(args) => {

@@ -6,8 +6,8 @@ use crate::output::{Outcome, Report, counted, size};
 use crate::progress::Bar;
 use holdfast_common::jobs::{PruneFigures, PruneRow};
 use holdfast_vault::error::Result;
+use holdfast_workflow::cost::prices::dollars_per_month;
 use holdfast_workflow::margins::CONDEMNED_FOR;
-use holdfast_workflow::prune::price::dollars_per_month;
 use serde::Serialize;
 use std::fmt::{self, Write as _};
 

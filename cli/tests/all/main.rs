@@ -10,6 +10,7 @@ mod capture;
 mod changes;
 mod cli;
 mod copies;
+mod cost;
 mod drill;
 mod keys;
 mod repair;

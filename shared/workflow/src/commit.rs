@@ -1,6 +1,6 @@
 //! Completes a backup: opens what its tasks left in the vault, proves it whole, seals and writes the manifest.
 
-mod duplicates;
+pub(crate) mod duplicates;
 mod fence;
 mod layers;
 mod referred;

@@ -142,9 +142,9 @@ async fn kept_bytes(services: &Services, job: &str) -> Result<HashMap<String, u6
 }
 
 /// What a sealed object takes beside its content, about.
-const FRAME: u64 = 512;
+pub(crate) const FRAME: u64 = 512;
 /// Records compress to about a quarter.
-const EXPANDS: u64 = 4;
+pub(crate) const EXPANDS: u64 = 4;
 
 /// The joins of one stream.
 fn joins(

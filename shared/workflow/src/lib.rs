@@ -8,6 +8,7 @@ pub mod capture;
 pub mod catalogue;
 pub mod commit;
 pub mod config;
+pub mod cost;
 pub mod drill;
 pub mod events;
 pub mod executions;

@@ -19,7 +19,6 @@ mod keeping;
 mod locks;
 mod objects;
 mod plan;
-pub mod price;
 mod reach;
 mod shards;
 mod sweep;

@@ -10,6 +10,7 @@
 mod bad_input;
 mod capture;
 mod corruption;
+mod cost;
 mod crashes;
 mod damage;
 mod diff;

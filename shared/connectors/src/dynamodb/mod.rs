@@ -31,7 +31,7 @@ pub use schema::{
     AttributeDefinition, CreateTable, Index, KeyElement, OnDemandThroughput, PointInTimeRecovery, Projection,
     SseSpecification, StreamSpecification, TableSchema, Throughput,
 };
-pub use source::DynamoDbSource;
+pub use source::{DynamoDbSource, segments};
 pub use stream_event::{StreamChange, StreamName, StreamRecord};
 pub use table::Delays;
 pub use target::DynamoDbTarget;

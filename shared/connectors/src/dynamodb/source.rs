@@ -171,7 +171,8 @@ fn either(left: Flow, right: Flow) -> Flow {
 }
 
 /// How many segments a table is scanned in. The service counts a table's size a few times a day, so 0 means unknown.
-fn segments(bytes: u64, items: u64, sizing: &Sizing) -> u64 {
+#[must_use]
+pub fn segments(bytes: u64, items: u64, sizing: &Sizing) -> u64 {
     let by_size = bytes.div_ceil(sizing.bytes.max(1)).max(items.div_ceil(sizing.entries.max(1)));
     let least = if bytes == 0 || bytes > SMALL_TABLE { u64::from(sizing.workers) } else { 1 };
     by_size.max(least).clamp(1, MOST_SEGMENTS)

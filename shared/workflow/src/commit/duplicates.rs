@@ -15,7 +15,7 @@ use holdfast_vault::storage::ByteRange;
 use std::sync::Arc;
 
 /// Rows of one shard, about: 24 bytes each in memory.
-const SHARD_ROWS: u64 = 2 << 20;
+pub(crate) const SHARD_ROWS: u64 = 2 << 20;
 
 /// A row of a state table: the key hash, and where its record stands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
