@@ -1,8 +1,8 @@
 //! The command line: global options and commands.
 
 use crate::commands::{
-    apply, backup, backups, cancel, capture, copy, cost, delete, diff, drill, expire, hold, key, prune, rebuild,
-    repair, resources, restore, retention, show, status, undo, verify,
+    apply, backup, backups, cancel, capture, copy, cost, delete, diff, drill, expire, hold, key, prune,
+    rebuild, repair, resources, restore, retention, show, status, undo, verify,
 };
 use crate::demo;
 use crate::exit::after_help;
