@@ -256,14 +256,19 @@ async fn records(limits: WorkLimits) -> (Bench, Resource) {
     (bench, resource)
 }
 
+/// Writes two streams of some ten tasks, and tells the bytes of each.
+fn two_streams(bench: &Bench) -> [u64; 2] {
+    [("orders", 18_000), ("customers", 3_000)].map(|(name, count)| {
+        lines(&bench.source(), name, count, |_| 0);
+        bench.source().join(format!("{name}.jsonl")).metadata().unwrap().len()
+    })
+}
+
 #[tokio::test]
 async fn a_first_backup_of_records_asks_for_what_the_model_says() {
     let limits = ranges();
     let (bench, resource) = records(limits).await;
-    lines(&bench.source(), "orders", 18_000, |_| 0);
-    lines(&bench.source(), "customers", 3_000, |_| 0);
-    let sizes = ["orders", "customers"]
-        .map(|name| bench.source().join(format!("{name}.jsonl")).metadata().unwrap().len());
+    let sizes = two_streams(&bench);
     let (job, found) = bench.back_up(BackupType::Full).await;
     let load = load(&resource, &job, limits, 0.0);
     let model = Model::new(&load).first();
@@ -275,10 +280,7 @@ async fn a_first_backup_of_records_asks_for_what_the_model_says() {
 async fn an_increment_of_records_asks_for_what_the_model_says() {
     let limits = ranges();
     let (bench, resource) = records(limits).await;
-    lines(&bench.source(), "orders", 18_000, |_| 0);
-    lines(&bench.source(), "customers", 3_000, |_| 0);
-    let sizes = ["orders", "customers"]
-        .map(|name| bench.source().join(format!("{name}.jsonl")).metadata().unwrap().len());
+    let sizes = two_streams(&bench);
     bench.back_up(BackupType::Full).await;
     for deltas in 0..3_u64 {
         // One record of fifty changes, all over the table, so that every task has some.
