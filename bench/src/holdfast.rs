@@ -110,6 +110,21 @@ impl Holdfast {
         Ok(())
     }
 
+    /// Verifies every byte of a backup.
+    ///
+    /// # Errors
+    /// What the program said, or that it found damage: no figure is worth anything then.
+    pub(crate) fn verify(&self, id: &str) -> Result<Usage> {
+        let done = self.run(&["verify", id, "--level", "full"])?;
+        if done.found || done.answer["valid"] != true {
+            let message = format!("backup {id} is not valid: `holdfast verify` found damage");
+            return Err(
+                internal(message).hint("run the case again with --dir DIR, and look at the home in it")
+            );
+        }
+        Ok(done.usage)
+    }
+
     /// The size of the vault: the sum of its objects' lengths, in bytes.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The cases `records` and `site`: Holdfast and its peers in turn on the same data, and how they stand to each other.
 
+use super::shop::{remove, wrong};
 use crate::Bench;
 use crate::data::records::{self, End, SHELVES};
 use crate::data::sink::Directory;
@@ -10,9 +11,9 @@ use crate::failure::{failed, say};
 use crate::lines;
 use crate::measure::Usage;
 use crate::report::{Limit, Report, Unit, figure, megabytes};
-use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::error::Result;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The size of a file of records that the goals are for, in MiB.
 const WHOLE_MIB: u64 = 128;
@@ -166,10 +167,7 @@ impl Data {
 
     /// Compares what was restored with the source: all files, or all lines of all files in any order.
     fn prove(self, name: &str, source: &Path, restored: &Path) -> Result<()> {
-        let wrong = |what: String| {
-            Err(Error::new(Code::Internal, format!("{name} restored {what}"))
-                .hint("run the case again with --dir DIR, and look at what it left there"))
-        };
+        let wrong = |what: String| Err(wrong(format!("{name} restored {what}")));
         match self {
             Self::Site(_) => match disk::first_difference(source, restored)? {
                 None => Ok(()),
@@ -315,8 +313,4 @@ fn goals(report: &mut Report, data: Data, columns: &[Column]) {
 fn copy_all(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).map_err(|e| failed("make", to, &e))?;
     disk::make_like(to, from)
-}
-
-fn remove(path: &PathBuf) -> Result<()> {
-    fs::remove_dir_all(path).map_err(|e| failed("remove", path, &e))
 }

@@ -16,9 +16,8 @@ use crate::measure::Usage;
 use crate::report::{Limit, Report, Unit, figure};
 use holdfast_vault::error::Result;
 use serde_json::json;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The largest sets that the goals are for.
 const MOST_RECORDS: u64 = 1_000_000;
@@ -205,8 +204,7 @@ impl Workplace {
 
     /// Makes room for the next size.
     fn remove(&self) -> Result<()> {
-        let gone = |path: &Path| fs::remove_dir_all(path).map_err(|e| failed("remove", path, &e));
-        gone(&self.directory)
+        shop::remove(&self.directory)
     }
 }
 

@@ -66,11 +66,7 @@ async fn measure(bench: &Bench<'_>, items: u64) -> Result<Report> {
     drop(products);
     let last = back_up(&holdfast, &mut report, "second backup", "incremental")?;
     let id = last.text("id")?;
-    let done = holdfast.run(&["verify", id, "--level", "full"])?;
-    report.step("verify all data", done.usage);
-    if done.found || done.answer["valid"] != true {
-        return Err(wrong(format!("backup {id} is not valid: `holdfast verify` found damage")));
-    }
+    report.step("verify all data", holdfast.verify(id)?);
     let to = format!("dynamodb:{RESTORED}");
     let done = holdfast.run(&["restore", id, "--to", &to, "--endpoint", "embedded"])?;
     report.step("restore into a new table", done.usage);

@@ -4,7 +4,7 @@ use super::{Engine, both};
 use crate::failure::internal;
 use crate::holdfast::Holdfast;
 use crate::measure::Usage;
-use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::error::Result;
 use serde_json::json;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -71,11 +71,7 @@ impl Engine for Own {
     }
 
     fn verify(&mut self) -> Result<Usage> {
-        let done = self.holdfast.run(&["verify", self.newest()?, "--level", "full"])?;
-        if done.found || done.answer["valid"] != true {
-            return Err(Error::new(Code::Internal, "`holdfast verify` found damage"));
-        }
-        Ok(done.usage)
+        self.holdfast.verify(self.newest()?)
     }
 
     fn restore(&mut self, target: &Path) -> Result<(Usage, PathBuf)> {

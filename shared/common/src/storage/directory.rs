@@ -16,7 +16,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -148,11 +148,14 @@ impl Storage for DirectoryStorage {
             let (file, size) = source.open_object(&key).map_err(unusable)?;
             check_layout(&key, size, &parts)?;
             let from = Staged { key: &key, path: source.path.join(&key), file, parts: &parts };
-            root.put_by(&to, |target| match from.link(root, target) {
-                Err(Trouble::Disk(error)) if no_link(&error) => {
-                    root.try_put(target, |target| from.read(|bytes| target.write_all(bytes)))
-                }
-                linked => linked,
+            let copy =
+                |target: &Path| root.try_put(target, |target| from.read(|bytes| target.write_all(bytes)));
+            // Told before it is read: a link to another file system would fail only after that.
+            let is_near = from.stands_beside(root).map_err(|error| root.failure("looking at it", &error))?;
+            root.put_by(&to, |target| match is_near.then(|| from.link(root, target)) {
+                None => copy(target),
+                Some(Err(Trouble::Disk(error))) if no_link(&error) => copy(target),
+                Some(linked) => linked,
             })
         })
         .await
@@ -193,6 +196,11 @@ struct Staged<'a> {
 }
 
 impl Staged<'_> {
+    /// Whether it is on the file system of a directory.
+    fn stands_beside(&self, root: &Root) -> io::Result<bool> {
+        Ok(self.file.metadata()?.dev() == std::fs::metadata(&root.path)?.dev())
+    }
+
     /// Reads it piece by piece, and compares each part with its sum.
     fn read(&self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<(), Trouble> {
         let (mut source, mut piece) = (&self.file, vec![0; PIECE]);

@@ -23,7 +23,7 @@ pub(super) async fn mark(
 ) -> Result<()> {
     let percent = detail.resource.policy.compaction.worn_percent;
     for (number, (info, plan)) in (0_u32..).zip(detail.streams.iter().zip(&mut detail.plans)) {
-        if !plan.compact || info.shape != StreamKind::Tree {
+        if percent == 0 || !plan.compact || info.shape != StreamKind::Tree {
             continue;
         }
         let stream = super::base_stream(base, &info.name)?;
