@@ -1,5 +1,6 @@
 //! The cases `records` and `site`: Holdfast and its peers in turn on the same data, and how they stand to each other.
 
+use super::overhead;
 use super::shop::{remove, wrong};
 use crate::Bench;
 use crate::data::records::{self, End, SHELVES};
@@ -119,7 +120,8 @@ pub(crate) fn run(bench: &Bench<'_>, data: Data, args: Args) -> Result<Report> {
         }
         remove(&place)?;
     }
-    Ok(judge(bench, data, args, &columns))
+    let beside = overhead::measure(bench, data)?;
+    Ok(judge(bench, data, args, &columns, beside))
 }
 
 impl Data {
@@ -130,7 +132,7 @@ impl Data {
         }
     }
 
-    const fn kind(self) -> &'static str {
+    pub(super) const fn kind(self) -> &'static str {
         match self {
             Self::Records(_) => "jsonl",
             Self::Site(_) => "files",
@@ -243,7 +245,7 @@ impl Column {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "medians of counts")]
-fn judge(bench: &Bench<'_>, data: Data, args: Args, columns: &[Column]) -> Report {
+fn judge(bench: &Bench<'_>, data: Data, args: Args, columns: &[Column], beside: Usage) -> Report {
     let mut report = Report::new(data.case(), bench.version.clone());
     report.setting("bytes", data.bytes());
     report.setting("rounds", args.rounds);
@@ -267,7 +269,8 @@ fn judge(bench: &Bench<'_>, data: Data, args: Args, columns: &[Column]) -> Repor
         "prune",
         "lets the first backup go; Holdfast marks what is dead and deletes it hours later, which is not in it",
     );
-    goals(&mut report, data, columns);
+    report.step("first backup of next to nothing", beside);
+    goals(&mut report, data, columns, beside);
     report
 }
 
@@ -278,7 +281,7 @@ struct Ratio {
     of: fn(&Column) -> f64,
 }
 
-fn goals(report: &mut Report, data: Data, columns: &[Column]) {
+fn goals(report: &mut Report, data: Data, columns: &[Column], beside: Usage) {
     let Some((own, peers)) = columns.split_first() else { return };
     let judged = data.is_whole();
     let (cpu, stored) = if data.kind() == "jsonl" { (0.8, 1.01) } else { (0.5, 0.98) };
@@ -304,6 +307,9 @@ fn goals(report: &mut Report, data: Data, columns: &[Column]) {
         let name = format!("{name}, of the best peer's");
         report.goal(&name, Unit::Times, Limit::AtMost(limit), ratio, judged && best.is_some());
     }
+    let share = Some(beside.cpu_s / own.cpu(Step::First));
+    let name = "spent beside the data, of the first backup's processor time";
+    report.goal(name, Unit::Times, Limit::AtMost(overhead::SHARE), share, judged);
     report.goal("memory of every step", Unit::Memory, Limit::Under(MEMORY), Some(own.peak()), judged);
     if let Some(best) = peers.iter().map(|of| of.added(Step::First)).min_by(f64::total_cmp) {
         report.fact("least that a peer stored first", megabytes(best));

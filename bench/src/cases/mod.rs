@@ -9,6 +9,7 @@ pub(crate) mod growth;
 mod history;
 pub(crate) mod items;
 pub(crate) mod memory;
+mod overhead;
 mod shop;
 mod table;
 pub(crate) mod undo;

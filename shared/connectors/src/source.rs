@@ -63,6 +63,15 @@ pub enum Flow {
 /// Takes records.
 #[async_trait]
 pub trait RecordSink: Send {
+    /// Takes a record by its value alone, if the base of the backup holds exactly it: then its key need not be looked for.
+    /// `None` if it has to be delivered with its key, which is right for any record.
+    ///
+    /// # Errors
+    /// As [`Self::records`].
+    fn known(&mut self, _value: &[u8], _origin: u64) -> Result<Option<Flow>> {
+        Ok(None)
+    }
+
     /// Some records, in any order. A batch is about 1 MiB.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Exports one step of a task: reads the source, seals, writes to staging. Steps that join are made likewise.
 
+mod base_rows;
 mod records;
 pub mod seen;
 mod staged;
@@ -16,6 +17,7 @@ use crate::plan::{
 };
 use crate::services::{Services, Step};
 use async_trait::async_trait;
+use base_rows::BaseRows;
 use holdfast_common::jobs::{JobError, Staged, Status, Task, Totals};
 use holdfast_connectors::{Cursor, Flow, Source, SourceRange, TreeSink, Want};
 use holdfast_vault::compress::Codec;
@@ -263,8 +265,7 @@ impl Reading<'_> {
         let mut reader = PackReader::new(&self.services.vault, base, Fetch::Blocks);
         let stream = base_stream(base, &self.stream.name)?;
         let rows = state::live_rows(&mut reader, &stream.layers, Shard::ALL).await?;
-        let bits = Bitmap::new(rows.len());
-        Ok(Against::State(Arc::new(rows), bits))
+        Ok(Against::Base(BaseRows::new(rows)))
     }
 
     /// Why records could not be taken: two of one key by their places, whatever else as it is.

@@ -174,6 +174,13 @@ struct Scratch {
 }
 
 impl Scratch {
+    /// Hands on what was gathered.
+    async fn deliver(&mut self, out: &mut dyn RecordSink) -> Result<Flow> {
+        let flow = out.records(&self.batch).await?;
+        self.batch.clear();
+        Ok(flow)
+    }
+
     fn warn_blank(&self, file: &str, out: &mut dyn RecordSink) {
         if self.blank > 0 {
             let text = format!("{} blank lines in {file} are no records and were left out", self.blank);
@@ -245,19 +252,23 @@ impl Source for JsonlSource {
             let mut offset = lines.offset();
             for line in each_line(text) {
                 let bare = line.strip_suffix('\n').unwrap_or(line);
-                self.take(bare, number, &mut scratch)
-                    .map_err(|fault| self.line_error(&range, number, &LineFault::Key(fault)))?;
+                let known = out.known(bare.as_bytes(), number)?;
+                if known.is_none() {
+                    self.take(bare, number, &mut scratch)
+                        .map_err(|fault| self.line_error(&range, number, &LineFault::Key(fault)))?;
+                }
                 offset += line.len() as u64;
                 number += 1;
-                if scratch.batch.bytes() >= BATCH {
-                    let flow = out.records(&scratch.batch).await?;
-                    scratch.batch.clear();
-                    if flow == Flow::Enough && offset < range.end {
-                        self.check_unchanged(&range, &file)?;
-                        scratch.warn_blank(&name, out);
-                        let cursor = LineCursor { offset, line: number };
-                        return Ok(Some(Cursor(serde_json::to_value(cursor).map_err(|_| unreadable())?)));
-                    }
+                let mut flow = known.unwrap_or(Flow::More);
+                let gathered = scratch.batch.bytes();
+                if gathered >= BATCH || flow == Flow::Enough && gathered > 0 {
+                    flow = scratch.deliver(out).await?;
+                }
+                if flow == Flow::Enough && offset < range.end {
+                    self.check_unchanged(&range, &file)?;
+                    scratch.warn_blank(&name, out);
+                    let cursor = LineCursor { offset, line: number };
+                    return Ok(Some(Cursor(serde_json::to_value(cursor).map_err(|_| unreadable())?)));
                 }
             }
             lines.consume();
@@ -267,7 +278,7 @@ impl Source for JsonlSource {
         }
         self.check_unchanged(&range, &file)?;
         if !scratch.batch.is_empty() {
-            out.records(&scratch.batch).await?;
+            scratch.deliver(out).await?;
         }
         scratch.warn_blank(&name, out);
         Ok(None)

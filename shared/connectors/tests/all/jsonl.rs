@@ -12,6 +12,7 @@ use holdfast_connectors::{Cursor, Flow, RangeSink, RecordBatch, RecordSink, Sizi
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::{StreamKind, Warning};
 use proptest::prelude::*;
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -32,6 +33,9 @@ struct Memory {
     records: Vec<(Vec<u8>, Vec<u8>, u64)>,
     warnings: Vec<Warning>,
     always_enough: bool,
+    /// Values that it takes without their keys, and what it took so.
+    base: HashSet<Vec<u8>>,
+    known: Vec<(Vec<u8>, u64)>,
 }
 
 #[async_trait]
@@ -39,11 +43,25 @@ impl RecordSink for Memory {
     async fn records(&mut self, batch: &RecordBatch) -> Result<Flow> {
         assert!(!batch.is_empty());
         self.records.extend(batch.iter().map(|r| (r.key.to_vec(), r.value.to_vec(), r.origin)));
-        Ok(if self.always_enough { Flow::Enough } else { Flow::More })
+        Ok(self.flow())
+    }
+
+    fn known(&mut self, value: &[u8], origin: u64) -> Result<Option<Flow>> {
+        if !self.base.contains(value) {
+            return Ok(None);
+        }
+        self.known.push((value.to_vec(), origin));
+        Ok(Some(self.flow()))
     }
 
     fn warn(&mut self, warning: Warning) {
         self.warnings.push(warning);
+    }
+}
+
+impl Memory {
+    fn flow(&self) -> Flow {
+        if self.always_enough { Flow::Enough } else { Flow::More }
     }
 }
 
@@ -110,6 +128,35 @@ async fn each_file_is_a_stream() {
     let StreamKind::Records { key, .. } = &streams[0].shape else { panic!("records") };
     assert_eq!(key, &["/id", "/x"]);
     assert!(scene.ranges(10).await.unwrap().is_empty(), "empty files have no range");
+}
+
+#[tokio::test]
+async fn records_that_the_base_holds_are_taken_without_their_keys() {
+    let lines: Vec<String> =
+        (0..200).map(|id| format!(r#"{{"id":{id},"x":"{}"}}"#, "x".repeat(9_000))).collect();
+    let text = lines.join("\n");
+    let scene = Scene::new(&[("a.jsonl", text.as_bytes())], &["/id"]);
+    for always_enough in [false, true] {
+        // All but every tenth.
+        let base = lines
+            .iter()
+            .enumerate()
+            .filter(|(id, _)| id % 10 != 3)
+            .map(|(_, line)| line.clone().into_bytes());
+        let mut sink = Memory { base: base.collect(), always_enough, ..Memory::default() };
+        let ranges = scene.ranges(text.len() as u64).await.unwrap();
+        let (_, cursors) = scene.read(&ranges, &mut sink).await.unwrap();
+        // A sink that has enough ends its call behind every record that it knew, but the last.
+        assert_eq!(cursors, if always_enough { 179 } else { 0 });
+        assert_eq!((sink.known.len(), sink.records.len()), (180, 20));
+        let mut all: Vec<(u64, Vec<u8>)> =
+            sink.known.iter().map(|(value, at)| (*at, value.clone())).collect();
+        all.extend(sink.records.iter().map(|(_, value, at)| (*at, value.clone())));
+        all.sort_unstable();
+        let wanted: Vec<_> = (0..).zip(lines.iter().map(|line| line.clone().into_bytes())).collect();
+        assert_eq!(all, wanted, "each once, at its place");
+        assert!(sink.records.iter().all(|(key, _, at)| *key == format!("[{at}]").into_bytes()));
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use crate::error::{Code, Error, Result};
 use crate::format::footer::{IndexSegment, Segment};
 use crate::format::manifest::Layer;
 use crate::write::records::{STATE_ROW_LEN, TOMBSTONE_DIGEST};
+use std::collections::HashMap;
 
 /// What a state table says of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +45,8 @@ pub async fn rows(reader: &mut PackReader, layers: &[Layer], shard: Shard) -> Re
         }
         all.extend(rows.into_iter().map(|row| (row, number)));
     }
-    all.sort_unstable_by(|(a, newer_a), (b, newer_b)| a.hash.cmp(&b.hash).then(newer_b.cmp(newer_a)));
+    // Tables are sorted in themselves: a stable sort finds that out, and only merges them.
+    all.sort_by(|(a, newer_a), (b, newer_b)| a.hash.cmp(&b.hash).then(newer_b.cmp(newer_a)));
     all.dedup_by_key(|(row, _)| row.hash);
     Ok(all.into_iter().map(|(row, _)| row).collect())
 }
@@ -129,9 +131,46 @@ pub fn position(rows: &[StateRow], hash: u128) -> Option<usize> {
         let ahead = ((hash - first) >> 64) as u64;
         let guess = u128::from(ahead) * (high - low - 1) as u128 / u128::from(span.max(1));
         let guess = (low + usize::try_from(guess).unwrap_or(0)).min(high - 1);
-        if rows[guess].hash <= hash { low = guess } else { high = guess }
+        // A guess is wrong by about the square root of what was left: so far behind it the other end closes in too.
+        let reach = (high - low).isqrt();
+        if rows[guess].hash <= hash {
+            low = guess;
+            if guess + reach < high && rows[guess + reach].hash > hash {
+                high = guess + reach;
+            }
+        } else {
+            high = guess;
+            if low + reach <= guess && rows[guess - reach].hash <= hash {
+                low = guess - reach;
+            }
+        }
     }
     rows[low..high].binary_search_by_key(&hash, |row| row.hash).ok().map(|at| low + at)
+}
+
+/// The places of rows by their digests. A digest that is not found here may still be one of theirs: of two that begin
+/// alike only one is.
+#[derive(Debug)]
+pub struct ByDigest(HashMap<u64, u32>);
+
+impl ByDigest {
+    /// The places in these rows, which are fewer than 2^32.
+    #[must_use]
+    pub fn of(rows: &[StateRow]) -> Self {
+        Self((0_u32..).zip(rows).map(|(at, row)| (beginning(row.digest), at)).collect())
+    }
+
+    /// The place of a row of this digest in the same rows.
+    #[must_use]
+    pub fn find(&self, rows: &[StateRow], digest: [u8; 16]) -> Option<usize> {
+        let at = *self.0.get(&beginning(digest))? as usize;
+        rows.get(at).is_some_and(|row| row.digest == digest).then_some(at)
+    }
+}
+
+fn beginning(digest: [u8; 16]) -> u64 {
+    let (first, _) = digest.split_at(8);
+    first.iter().fold(0, |all, byte| all << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -155,6 +194,26 @@ mod tests {
                 prop_assert_eq!(position(&rows, *hash), Some(at));
             }
             prop_assert_eq!(position(&rows, other), hashes.binary_search(&other).ok());
+        }
+
+        #[test]
+        fn rows_are_found_by_their_digests(digests: Vec<[u8; 16]>, other: [u8; 16]) {
+            let row = |digest: &[u8; 16]| StateRow { hash: 0, digest: *digest };
+            let rows: Vec<StateRow> = digests.iter().map(row).collect();
+            let by_digest = ByDigest::of(&rows);
+            for digest in &digests {
+                let at = by_digest.find(&rows, *digest);
+                prop_assert_eq!(at.map(|at| rows[at].digest), Some(*digest));
+            }
+            let at = by_digest.find(&rows, other);
+            prop_assert_eq!(at.map(|at| rows[at].digest), digests.contains(&other).then_some(other));
+            // One that only begins alike is not taken for it.
+            if let Some(row) = rows.first() {
+                let mut alike = row.digest;
+                alike[15] ^= 1;
+                let at = by_digest.find(&rows, alike);
+                prop_assert!(at.is_none_or(|at| rows[at].digest == alike));
+            }
         }
     }
 }

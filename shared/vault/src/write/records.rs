@@ -183,6 +183,13 @@ impl RecordsWriter {
         }
     }
 
+    /// The digest of a record by its value alone. `None` where keys are stored, since then it is of the key too.
+    #[must_use]
+    pub fn digest_of(&self, value: &[u8]) -> Option<[u8; 32]> {
+        let storage = self.options.storage;
+        (storage == KeyStorage::Derived).then(|| record_digest(storage, &[], value))
+    }
+
     /// Takes one record whose identity is known.
     ///
     /// # Errors
@@ -427,10 +434,16 @@ impl Identity {
     /// The part of the digest that state tables hold.
     #[must_use]
     pub fn state_digest(&self) -> [u8; 16] {
-        let mut digest = [0_u8; 16];
-        digest.copy_from_slice(&self.digest[..16]);
-        digest
+        state_digest(&self.digest)
     }
+}
+
+/// The part of a record's digest that state tables hold: its first half.
+#[must_use]
+pub fn state_digest(digest: &[u8; 32]) -> [u8; 16] {
+    let mut half = [0_u8; 16];
+    half.copy_from_slice(&digest[..16]);
+    half
 }
 
 /// The digest of a record: SHA-256 of its value, behind its length-prefixed key where keys are stored.

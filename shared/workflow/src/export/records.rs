@@ -1,5 +1,6 @@
 //! Takes the records of a range: all of them, or those that the base does not hold as they are.
 
+use super::base_rows::{BaseRows, Compared};
 use super::seen::Seen;
 use super::staged::StagedObjects;
 use crate::staging;
@@ -10,10 +11,8 @@ use holdfast_connectors::{Flow, RecordBatch, RecordRef, RecordSink};
 use holdfast_vault::crypto::DigestSum;
 use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::model::Warning;
-use holdfast_vault::read::state::{StateRow, position};
 use holdfast_vault::write::RecordsWriter;
-use holdfast_vault::write::records::{DeltaKind, Identity};
-use std::sync::Arc;
+use holdfast_vault::write::records::{DeltaKind, Identity, state_digest};
 
 /// What the records are compared with.
 pub(super) enum Against {
@@ -21,8 +20,8 @@ pub(super) enum Against {
     Nothing,
     /// Nothing yet: all are sorted, stay in staging, and are joined afterwards.
     Later,
-    /// The live rows of the base's state table, with a bit for each that was seen.
-    State(Arc<Vec<StateRow>>, Bitmap),
+    /// What the base holds.
+    Base(BaseRows),
 }
 
 /// A bit for each live row of a state table.
@@ -107,9 +106,9 @@ impl<'a, 'b> RecordExport<'a, 'b> {
         let bitmap = match &self.against {
             Against::Nothing => return Ok(None),
             Against::Later => None,
-            Against::State(_, bits) => {
+            Against::Base(base) => {
                 let key = staging::bitmap(self.out.job, self.out.task, self.out.step)?;
-                let bits = Bytes::from(bits.0.clone());
+                let bits = Bytes::from(base.seen().0.clone());
                 self.out.services.staging.put_if_absent(&key, bits).await?;
                 Some(key)
             }
@@ -131,15 +130,13 @@ impl<'a, 'b> RecordExport<'a, 'b> {
                 self.digest.add(&identity.digest);
                 Some(DeltaKind::Added)
             }
-            Against::State(rows, bits) => {
+            Against::Base(base) => {
                 self.digest.add(&identity.digest);
-                match position(rows, identity.hash) {
-                    None => Some(DeltaKind::Added),
-                    Some(at) if !bits.set(at) => {
-                        self.twice = Some(record.origin);
-                        return Err(Error::new(Code::SourceInvalid, "two records have the same key"));
-                    }
-                    Some(at) => (rows[at].digest != identity.state_digest()).then_some(DeltaKind::Changed),
+                match base.compare(identity.hash, identity.state_digest()) {
+                    Compared::New => Some(DeltaKind::Added),
+                    Compared::Other => Some(DeltaKind::Changed),
+                    Compared::Same => None,
+                    Compared::Twice => return Err(self.seen_twice(record.origin)),
                 }
             }
         };
@@ -150,6 +147,20 @@ impl<'a, 'b> RecordExport<'a, 'b> {
             None => Ok(()),
         }
     }
+
+    fn seen_twice(&mut self, origin: u64) -> Error {
+        self.twice = Some(origin);
+        Error::new(Code::SourceInvalid, "two records have the same key")
+    }
+
+    fn count(&mut self, value: &[u8]) {
+        self.totals.records += 1;
+        self.totals.bytes += value.len() as u64;
+    }
+
+    fn flow(&self) -> Flow {
+        if self.totals.bytes >= self.budget { Flow::Enough } else { Flow::More }
+    }
 }
 
 #[async_trait]
@@ -157,11 +168,22 @@ impl RecordSink for RecordExport<'_, '_> {
     async fn records(&mut self, batch: &RecordBatch) -> Result<Flow> {
         for record in batch.iter() {
             self.take(&record)?;
-            self.totals.records += 1;
-            self.totals.bytes += record.value.len() as u64;
+            self.count(record.value);
         }
         self.store().await?;
-        Ok(if self.totals.bytes >= self.budget { Flow::Enough } else { Flow::More })
+        Ok(self.flow())
+    }
+
+    fn known(&mut self, value: &[u8], origin: u64) -> Result<Option<Flow>> {
+        let Against::Base(base) = &mut self.against else { return Ok(None) };
+        let Some(digest) = self.writer.digest_of(value) else { return Ok(None) };
+        match base.find(state_digest(&digest)) {
+            None => return Ok(None),
+            Some(Compared::Twice) => return Err(self.seen_twice(origin)),
+            Some(_) => self.digest.add(&digest),
+        }
+        self.count(value);
+        Ok(Some(self.flow()))
     }
 
     fn warn(&mut self, warning: Warning) {
