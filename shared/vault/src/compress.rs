@@ -147,3 +147,92 @@ pub fn looks_dense(data: &[u8]) -> bool {
 fn failed(codec: &str, error: &dyn std::fmt::Display) -> Error {
     Error::new(Code::Internal, format!("{codec} failed: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn packed(codec: Codec, data: &[u8]) -> Vec<u8> {
+        let mut out = vec![7];
+        Compressor::new(codec).unwrap().append(data, &mut out).unwrap();
+        assert_eq!(out.remove(0), 7, "what stood there stays");
+        out
+    }
+
+    /// Bytes that do not compress, the same in every run.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state.to_be_bytes()[0]
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_compressed_expands_to_itself(data: Vec<u8>, again in 0_usize..40) {
+            let data = data.repeat(again);
+            for codec in [Codec::None, Codec::Zstd, Codec::Gzip] {
+                let block = packed(codec, &data);
+                prop_assert_eq!(expand(block.clone(), data.len()), Some(data.clone()));
+                prop_assert_eq!(expand(block.clone(), data.len() + 1), None);
+                prop_assert!(data.is_empty() || expand(block, data.len() - 1).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn what_shrinks_by_less_than_a_thirty_second_is_stored() {
+        let (mut just, mut stored) = (false, false);
+        for dense in 2_900..3_200 {
+            let mut data = vec![0; 3_200 - dense];
+            data.extend(noise(dense));
+            let shrunk = 1 + zstd::bulk::compress(&data, 3).unwrap().len();
+            let block = packed(Codec::Zstd, &data);
+            if shrunk <= 3_100 {
+                assert_eq!((block[0], block.len()), (Codec::Zstd as u8, shrunk), "{dense}");
+            } else {
+                assert_eq!((block[0], block.len()), (Codec::None as u8, 3_201), "{dense}");
+            }
+            just |= shrunk == 3_100;
+            stored |= shrunk > 3_100;
+        }
+        assert!(just && stored, "both sides of the line were seen");
+    }
+
+    #[test]
+    fn no_room_is_made_for_what_a_block_cannot_become() {
+        for (codec, most) in [(Codec::None, 10), (Codec::Zstd, 327_680), (Codec::Gzip, 10_320)] {
+            assert_eq!(longest(codec, 10), most);
+            assert_eq!(expand(vec![codec as u8; 10], usize::MAX), None);
+        }
+        assert_eq!(expand(vec![3, 1, 2], 2), None, "no codec has this byte");
+        assert_eq!(expand(Vec::new(), 0), None);
+    }
+
+    #[test]
+    fn noise_is_told_from_text() {
+        assert!(looks_dense(&noise(1_024)));
+        assert!(looks_dense(&noise(1 << 20)));
+        assert!(!looks_dense(&noise(1_023)), "too short to tell");
+        assert!(!looks_dense(&b"the quick brown fox jumps over the lazy dog ".repeat(1_000)));
+        assert!(!looks_dense(&[0; 4_096]));
+    }
+
+    #[test]
+    fn a_spread_that_is_just_too_uneven_is_text() {
+        // 152 values four times, 50 eight times, two thrice and two five times: 5,700. And a little more even.
+        let mut data = Vec::new();
+        let mut put = |value: u8, times: usize| data.extend(std::iter::repeat_n(value, times));
+        (0..152).for_each(|value| put(value, 4));
+        (152..202).for_each(|value| put(value, 8));
+        [(202, 3), (203, 3), (204, 5), (205, 5)].into_iter().for_each(|(value, times)| put(value, times));
+        assert_eq!(data.len(), 1_024);
+        assert!(!looks_dense(&data));
+        let last = data.len() - 1;
+        data[last] = 202;
+        assert!(looks_dense(&data));
+    }
+}
