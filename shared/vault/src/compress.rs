@@ -226,9 +226,11 @@ mod tests {
         // 152 values four times, 50 eight times, two thrice and two five times: 5,700. And a little more even.
         let mut data = Vec::new();
         let mut put = |value: u8, times: usize| data.extend(std::iter::repeat_n(value, times));
-        (0..152).for_each(|value| put(value, 4));
-        (152..202).for_each(|value| put(value, 8));
-        [(202, 3), (203, 3), (204, 5), (205, 5)].into_iter().for_each(|(value, times)| put(value, times));
+        let fours = (0..152).map(|value| (value, 4));
+        let eights = (152..202).map(|value| (value, 8));
+        for (value, times) in fours.chain(eights).chain([(202, 3), (203, 3), (204, 5), (205, 5)]) {
+            put(value, times);
+        }
         assert_eq!(data.len(), 1_024);
         assert!(!looks_dense(&data));
         let last = data.len() - 1;
