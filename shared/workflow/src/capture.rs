@@ -20,6 +20,7 @@ pub use expire::{ExpireAnswer, ExpireEvent, expire};
 pub(crate) use expire::{expired_before, to_expire};
 pub use progress::label_time;
 pub use rollup::{GATHERED, rollup};
+pub(crate) use rows::gone;
 pub use rows::{known, rebuild};
 
 use crate::config::Resource;

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 const CAPTURE_PARTITION: &str = "CAPTURE";
 /// Gaps that a row keeps; where there are more, neighbours are told as one.
 const GAPS: usize = 200;
+/// Change objects that a row remembers until another one names them: more than are written at the same time.
+const UNFOLLOWED: usize = 100;
 /// Labels of streams that a row remembers.
 const LABELS: usize = 20;
 
@@ -46,6 +48,9 @@ pub struct CaptureRow {
     /// Objects written since the last look at whether some should be gathered.
     #[serde(default)]
     pub ungathered: u64,
+    /// Keys of the change objects that no later one names yet: the next one does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfollowed: Vec<String>,
     /// Times in which changes are missing, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
@@ -81,6 +86,15 @@ impl CaptureRow {
             if let (Some(kept), Some(last)) = (self.gaps.last_mut(), last) {
                 kept.to = kept.to.max(last.to);
             }
+        }
+    }
+
+    /// Notes a change object and which ones it names, so that the next one names it.
+    pub fn wrote(&mut self, key: &str, follows: &[String]) {
+        self.unfollowed.retain(|known| known != key && !follows.contains(known));
+        self.unfollowed.push(key.to_owned());
+        if self.unfollowed.len() > UNFOLLOWED {
+            self.unfollowed.remove(0);
         }
     }
 

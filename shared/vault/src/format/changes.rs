@@ -90,6 +90,9 @@ pub struct ChangesDescription {
     /// Keys of change objects that hold nothing but what stands here too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaces: Vec<String>,
+    /// Keys of change objects that were written before this one: so that one that is gone is missed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follows: Vec<String>,
 }
 
 /// A time in which changes are missing.

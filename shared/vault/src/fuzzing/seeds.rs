@@ -137,6 +137,7 @@ fn description() -> ChangesDescription {
         since: -5,
         gaps: vec![Gap { from: 1, to: 2, reason: "trimmed".to_owned() }],
         replaces: vec!["changes/x".to_owned()],
+        follows: vec!["changes/y".to_owned()],
     }
 }
 

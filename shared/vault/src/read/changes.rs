@@ -1,7 +1,7 @@
 //! Reads captured changes: which objects hold those of a time, and the changes of a shard of the key hashes.
 
 use super::vault::{OpenObject, Vault};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::format::changes::{Change, ChangeName, ChangesDescription};
 use crate::format::footer::{ChangeSegment, Segment};
 use crate::format::header::ObjectKind;
@@ -9,7 +9,7 @@ use crate::format::wire::Reader;
 use crate::storage::{ByteRange, list_all};
 use bytes::Bytes;
 use std::cmp::{Ordering, Reverse};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Objects up to this size are read whole, with one request.
 const SMALL: u64 = 1 << 20;
@@ -253,7 +253,9 @@ fn describe(object: &OpenObject) -> Result<Vec<(ChangesDescription, ChangeSegmen
 pub struct Unreplaced<'a> {
     vault: &'a Vault,
     left: std::vec::IntoIter<(ChangeName, u64)>,
+    listed: HashSet<String>,
     replaced: HashSet<String>,
+    followed: BTreeSet<String>,
 }
 
 impl<'a> Unreplaced<'a> {
@@ -261,13 +263,29 @@ impl<'a> Unreplaced<'a> {
     #[must_use]
     pub fn new(vault: &'a Vault, mut names: Vec<(ChangeName, u64)>) -> Self {
         names.sort_by_key(|(name, _)| (Reverse(name.level), name.clone()));
-        Self { vault, left: names.into_iter(), replaced: HashSet::new() }
+        let listed = names.iter().map(|(name, _)| name.key()).collect();
+        Self { vault, left: names.into_iter(), listed, replaced: HashSet::new(), followed: BTreeSet::new() }
     }
 
     /// Whether an object that was given holds all that this one holds.
     #[must_use]
     pub fn is_replaced(&self, name: &ChangeName) -> bool {
         self.replaced.contains(&name.key())
+    }
+
+    /// What the objects that were given say was written before them, and no object holds: the change objects with changes
+    /// after `from` and up to `to` (milliseconds since 1970) that are gone. Ask after the last was given.
+    pub fn gone(&self, window: Window) -> impl Iterator<Item = ChangeName> {
+        let followed =
+            self.followed.iter().filter(|key| !self.listed.contains(*key) && !self.replaced.contains(*key));
+        followed
+            .filter_map(|key| ChangeName::parse(key))
+            .filter(move |name| window.overlaps(name.from, name.to))
+    }
+
+    /// The keys of the objects that none of those that were given follows or replaces. Ask after the last was given.
+    pub fn unfollowed(&self) -> impl Iterator<Item = &String> {
+        self.listed.iter().filter(|key| !self.followed.contains(*key) && !self.replaced.contains(*key))
     }
 
     /// The next object, open; `None` after the last.
@@ -283,6 +301,7 @@ impl<'a> Unreplaced<'a> {
             if name.level > 0 {
                 self.replaced.extend(object.descriptions().flat_map(|said| said.replaces.iter().cloned()));
             }
+            self.followed.extend(object.descriptions().flat_map(|said| said.follows.iter().cloned()));
             return Ok(Some((name, size, object)));
         }
         Ok(None)
@@ -312,7 +331,34 @@ pub async fn visit(
             object.each(vault, segment, shard, take).await?;
         }
     }
-    Ok(())
+    match objects.gone(window).next() {
+        Some(name) => Err(missing(&name)),
+        None => Ok(()),
+    }
+}
+
+/// The change objects of a resource, of those with changes at `from` (milliseconds since 1970) or later, that others say
+/// were written before them and that are gone.
+///
+/// # Errors
+/// As [`ChangeObject::open`], of any object that is there.
+pub async fn gone(vault: &Vault, resource: &str, from: i64) -> Result<Vec<ChangeName>> {
+    let window = Window { after: from.saturating_sub(1), to: i64::MAX };
+    let mut objects = Unreplaced::new(vault, list(vault, resource, from, i64::MAX).await?);
+    while objects.next().await?.is_some() {}
+    Ok(objects.gone(window).collect())
+}
+
+/// The error of a change object that is gone.
+#[must_use]
+pub fn missing(name: &ChangeName) -> Error {
+    let (key, hint) = (
+        name.key(),
+        "copy it back from a second vault; what was written in its time is not known without it",
+    );
+    Error::new(Code::ObjectMissing, format!("{key}, which other change objects name, is gone"))
+        .object(key)
+        .hint(hint)
 }
 
 /// The changes of a stream in some time whose key hashes lie in a shard (both ends included): each once, in order of key

@@ -98,6 +98,7 @@ fn said(replaces: Vec<String>) -> ChangesDescription {
         since: 0,
         gaps: Vec::new(),
         replaces,
+        follows: Vec::new(),
     }
 }
 

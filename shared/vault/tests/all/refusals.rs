@@ -99,6 +99,7 @@ async fn captured_changes_under_another_name_are_refused() {
         since: 0,
         gaps: Vec::new(),
         replaces: Vec::new(),
+        follows: Vec::new(),
     };
     let change = Change {
         hash: [3; 16],

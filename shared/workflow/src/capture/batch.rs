@@ -87,9 +87,10 @@ impl<'a> Batch<'a> {
                 since: progress.since(),
                 gaps: progress.gap().into_iter().cloned().collect(),
                 replaces: Vec::new(),
+                follows: self.row.as_ref().map_or_else(Vec::new, |row| row.unfollowed.clone()),
             };
-            put(self.services, codec(self.resource), &description, self.changes).await?;
-            progress.written();
+            let key = put(self.services, codec(self.resource), &description, self.changes).await?;
+            progress.written(key, description.follows);
         } else if self.row.is_none() {
             return Ok(self.refused.map(|refused| (refused.at, refused.error)));
         }
@@ -144,11 +145,13 @@ pub async fn gap(services: &Services, resource: &str, gap: Gap) -> Result<()> {
         since: row.since,
         gaps: vec![gap.clone()],
         replaces: Vec::new(),
+        follows: row.unfollowed.clone(),
     };
-    put(services, Codec::Zstd, &description, Vec::new()).await?;
+    let key = put(services, Codec::Zstd, &description, Vec::new()).await?;
     let change = |known: Option<CaptureRow>| {
         let mut row = known.unwrap_or_else(|| row.clone());
         row.add_gap(gap.clone());
+        row.wrote(&key, &description.follows);
         row.objects += 1;
         row.ungathered += 1;
         Ok(row)
@@ -156,17 +159,19 @@ pub async fn gap(services: &Services, resource: &str, gap: Gap) -> Result<()> {
     services.jobs.update_capture(resource, change).await.map(|_| ())
 }
 
+/// Writes a change object and gives its key.
 async fn put(
     services: &Services,
     codec: Codec,
     description: &ChangesDescription,
     changes: Vec<Change>,
-) -> Result<()> {
+) -> Result<String> {
     let keys = services.vault.keys();
     let folder = ChangeName::folder_of(keys, &description.resource)?;
     let (name, object) = write_changes(keys, codec, folder, 0, description, changes)?;
-    match services.vault.storage().put_if_absent(&name.key(), object.bytes).await? {
-        Put::Created => Ok(()),
+    let key = name.key();
+    match services.vault.storage().put_if_absent(&key, object.bytes).await? {
+        Put::Created => Ok(key),
         Put::Exists => Err(Error::new(Code::Internal, "the system gave the same random id twice")),
     }
 }

@@ -24,8 +24,14 @@ pub(super) struct Progress {
     last_change: Option<i64>,
     last_sequence: Option<String>,
     held: Option<Held>,
-    objects: u64,
+    written: Option<Written>,
     now: i64,
+}
+
+/// The object that the batch became.
+struct Written {
+    key: String,
+    follows: Vec<String>,
 }
 
 impl Progress {
@@ -61,7 +67,7 @@ impl Progress {
             last_change,
             last_sequence: sequences.max_by(|one, other| compare_sequences(one, other)).cloned(),
             held: None,
-            objects: 0,
+            written: None,
             now,
         }
     }
@@ -74,9 +80,9 @@ impl Progress {
         self.gap.as_ref()
     }
 
-    /// The batch has become an object.
-    pub(super) fn written(&mut self) {
-        self.objects = 1;
+    /// The batch has become an object, which names the ones that it follows.
+    pub(super) fn written(&mut self, key: String, follows: Vec<String>) {
+        self.written = Some(Written { key, follows });
     }
 
     /// A record could not be taken: nothing from it on is complete until it is.
@@ -103,8 +109,11 @@ impl Progress {
             row.last_sequence = Some(last.clone());
         }
         row.changes += self.taken.len() as u64;
-        row.objects += self.objects;
-        row.ungathered += self.objects;
+        if let Some(Written { key, follows }) = &self.written {
+            row.wrote(key, follows);
+            row.objects += 1;
+            row.ungathered += 1;
+        }
         row.held.retain(|held| !self.taken.contains(&held.sequence));
         if let Some(held) = &self.held
             && row.held.iter().all(|known| known.sequence != held.sequence)

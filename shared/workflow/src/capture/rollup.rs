@@ -89,6 +89,7 @@ async fn gather(services: &Services, names: &[(ChangeName, u64)]) -> Result<Opti
             said.since = said.since.min(description.since);
             said.gaps.extend(description.gaps.iter().cloned());
             said.replaces.extend(description.replaces.iter().cloned());
+            said.follows.extend(description.follows.iter().cloned());
             let keep = |change| {
                 changes.push(change);
                 Ok(())
@@ -105,6 +106,9 @@ async fn gather(services: &Services, names: &[(ChangeName, u64)]) -> Result<Opti
         }
         said.replaces.sort();
         said.replaces.dedup();
+        said.follows.retain(|key| !said.replaces.contains(key) && !replaced.contains(key));
+        said.follows.sort();
+        said.follows.dedup();
         said.gaps.sort();
         said.gaps.dedup();
     }

@@ -2,10 +2,10 @@
 
 use crate::services::Services;
 use holdfast_common::jobs::CaptureRow;
-use holdfast_vault::error::{Class, Result};
-use holdfast_vault::format::changes::{Change, ChangeName, compare_sequences};
+use holdfast_vault::error::{Class, Error, Result};
+use holdfast_vault::format::changes::{Change, ChangeName, Gap, compare_sequences};
 use holdfast_vault::format::header::ObjectKind;
-use holdfast_vault::read::changes::{ALL_KEYS, ChangeObject, Unreplaced, list};
+use holdfast_vault::read::changes::{self, ALL_KEYS, ChangeObject, Unreplaced, Window, list};
 use holdfast_vault::read::verify::Finding;
 use holdfast_vault::storage::list_all;
 use std::collections::BTreeMap;
@@ -94,8 +94,44 @@ async fn from_vault(services: &Services, names: Names) -> Result<Option<CaptureR
         }
     }
     row.newest = row.newest.max(row.since);
+    let mut unfollowed: Vec<&String> = names.unfollowed().collect();
+    unfollowed.sort();
+    for key in unfollowed {
+        row.wrote(key, &[]);
+    }
+    names.gone(Window::ALL).for_each(|name| row.add_gap(gap_of(&name)));
     row.last_sequence = last_sequence(services, latest).await?;
     Ok(Some(row))
+}
+
+/// Finds the change objects of a resource that are gone although they have not expired, and notes that changes of their time
+/// are missing, so that nobody relies on them. Gives an error for each.
+///
+/// # Errors
+/// What state and storage give, or `ObjectDamaged` of an object that is there.
+pub(crate) async fn gone(services: &Services, resource: &str) -> Result<Vec<Error>> {
+    // Before the objects are listed: prune deletes what had expired by then.
+    let expired = super::expired_before(services, resource).await?;
+    let gone = changes::gone(&services.vault, resource, expired).await?;
+    if gone.is_empty() {
+        return Ok(Vec::new());
+    }
+    let missing = |known: Option<CaptureRow>| {
+        let mut row = known.unwrap_or_default();
+        for name in &gone {
+            row.add_gap(gap_of(name));
+        }
+        Ok(row)
+    };
+    if services.jobs.capture(resource).await?.is_some() {
+        services.jobs.update_capture(resource, missing).await?;
+    }
+    Ok(gone.iter().map(changes::missing).collect())
+}
+
+/// What a change object that is gone leaves: nobody knows any more what was written in its time.
+fn gap_of(gone: &ChangeName) -> Gap {
+    Gap { from: gone.from - 1, to: gone.to, reason: "a change object of that time is gone".to_owned() }
 }
 
 /// The highest sequence in the objects that end last: sequences grow with time.

@@ -3,6 +3,7 @@
 use super::level::Level;
 use super::quarantine::Finder;
 use super::sample::Part;
+use crate::capture;
 use crate::config::Policy;
 use crate::services::Services;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -189,21 +190,25 @@ impl Verification<'_> {
             let (vault, manifest) = (self.services.vault.clone(), self.manifest.clone());
             let (at, depth) = (*at, *depth);
             // Spawned when its turn comes, so that no more objects are held than are looked at side by side.
-            async move { tokio::spawn(async move { verify::object(&vault, &manifest, at, depth).await }).await }.boxed()
+            let look = async move { verify::object(&vault, &manifest, at, depth).await };
+            async move { (at, tokio::spawn(look).await) }.boxed()
         };
         let checks: Vec<_> = some.iter().map(check).collect();
         // Reading keeps the processor busy, looking waits for the store.
         let reads = some.iter().any(|(_, _, depth)| *depth == Depth::Full);
         let at_once = self.services.limits.objects_at_once;
         let at_once = if reads { at_once.min(super::parallelism()) } else { at_once };
-        let checked: Vec<Findings> = stream::iter(checks)
-            .buffered(at_once)
-            .map(|joined| {
-                joined.map_err(|e| Error::new(Code::Internal, format!("a check ended early: {e}")))?
+        // In no order: a large object would keep small ones that are done from making room for the next.
+        let mut checked: Vec<(u32, Findings)> = stream::iter(checks)
+            .buffer_unordered(at_once)
+            .map(|(at, joined)| {
+                let ended = |e| Error::new(Code::Internal, format!("a check ended early: {e}"));
+                joined.map_err(ended)?.map(|found| (at, found))
             })
             .try_collect()
             .await?;
-        for ((_, key, depth), found) in some.iter().zip(checked) {
+        checked.sort_unstable_by_key(|(at, _)| *at);
+        for ((_, key, depth), (_, found)) in some.iter().zip(checked) {
             if found.valid() && *depth == Depth::Full && self.quarantined.contains(key) {
                 self.services.jobs.clear_damaged(key).await?;
             }
@@ -272,7 +277,22 @@ impl Verification<'_> {
                 return Ok(Some(Stage::Changes { after: Some(key) }));
             }
         }
+        self.gone(resource, findings).await?;
         Ok(None)
+    }
+
+    /// Whether change objects are gone that others name.
+    async fn gone(&self, resource: &str, findings: &mut Findings) -> Result<()> {
+        match capture::gone(self.services, resource).await {
+            Ok(gone) => {
+                let errors: Vec<Finding> = gone.into_iter().map(Finding::from).collect();
+                let data_integrity = errors.is_empty();
+                self.take(findings, Findings { data_integrity, errors, ..Findings::clean() }).await
+            }
+            // What is damaged was found above, or is older than the newest backup.
+            Err(error) if error.code.class() == Class::Damage => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 

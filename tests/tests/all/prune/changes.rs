@@ -28,6 +28,7 @@ impl Shop {
             since,
             gaps: Vec::new(),
             replaces: Vec::new(),
+            follows: Vec::new(),
         };
         let change = Change {
             hash: u128::from(number).to_be_bytes(),

@@ -1,14 +1,14 @@
 //! What is seen of a vault: what verify tells, and what a restore gives.
 
 use super::chance::Chance;
-use super::small::{Content, Objects, Records, TABLE, Tree, key_of, wrapping};
+use super::small::{Content, Objects, RESOURCES, Records, TABLE, Tree, key_of, wrapping};
 use holdfast_vault::Result;
 use holdfast_vault::error::{Class, Error};
 use holdfast_vault::format::changes::{Change, ChangeName};
 use holdfast_vault::format::manifest::{Manifest, StreamManifest, manifest_key};
 use holdfast_vault::memory::MemoryStorage;
 use holdfast_vault::model::StreamKind;
-use holdfast_vault::read::changes::{ALL_KEYS, Window, changes, list};
+use holdfast_vault::read::changes::{ALL_KEYS, Window, changes, gone, list};
 use holdfast_vault::read::layers::{blocks, shown};
 use holdfast_vault::read::tree::EntryContent;
 use holdfast_vault::read::verify::{self, Depth};
@@ -74,6 +74,13 @@ pub(super) async fn damaged_changes(vault: &Vault) -> Result<Vec<String>> {
         let findings = verify::changes(vault, &name, object.size).await?;
         if !findings.valid() {
             named.push(object.key);
+        }
+    }
+    for resource in RESOURCES {
+        match gone(vault, resource, i64::MIN).await {
+            Ok(lost) => named.extend(lost.iter().map(ChangeName::key)),
+            // It was named above.
+            Err(error) => drop(damage(error)?),
         }
     }
     Ok(named)

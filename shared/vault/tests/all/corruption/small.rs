@@ -19,7 +19,7 @@ use holdfast_vault::storage::{ByteRange, Storage, list_all};
 use holdfast_vault::write::changes::write_changes;
 use holdfast_vault::write::records::{DeltaKind, KeyStorage, RunsOptions, record_digest};
 use holdfast_vault::write::{Change as TreeChange, RecordsWriter, RunLimits, TreeLimits, TreeWriter};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// All objects of a vault.
@@ -45,10 +45,16 @@ pub(super) struct Small {
     pub(super) order: Vec<String>,
     /// By id, the oldest first.
     pub(super) backups: Vec<(String, Content)>,
+    /// The newest change objects, which no other one names yet.
+    pub(super) newest: BTreeSet<String>,
+    /// Change objects that hold nothing but what others hold too.
+    pub(super) spare: BTreeSet<String>,
     /// The changes of each resource, in order.
     pub(super) changes: Vec<(&'static str, Vec<Change>)>,
 }
 
+/// The resources whose changes are captured.
+pub(super) const RESOURCES: [&str; 2] = ["shop", "other"];
 /// The stream of changes; two resources have one of this name.
 pub(super) const TABLE: &str = "t";
 
@@ -70,7 +76,14 @@ impl Small {
         let storage = MemoryStorage::new("vault");
         let port: Arc<dyn Storage> = Arc::new(storage.clone());
         let vault = Vault::create(port.clone(), &wrapping()).await.unwrap();
-        let mut making = Making { vault, chance: Chance::new(7), content_bytes, backups: Vec::new() };
+        let mut making = Making {
+            vault,
+            chance: Chance::new(7),
+            content_bytes,
+            backups: Vec::new(),
+            newest: BTreeSet::new(),
+            spare: BTreeSet::new(),
+        };
         let first = making.back_up("01AAAAAAAAAAAAAAAAAAAAAAAA", "shop", None, Codec::Zstd).await;
         making.back_up("01BBBBBBBBBBBBBBBBBBBBBBBB", "other", None, Codec::Gzip).await;
         let fresh = SecretKey::random().unwrap();
@@ -81,14 +94,18 @@ impl Small {
         making.vault = Vault::open(port, &wrapping()).await.unwrap();
         let second = making.back_up("01CCCCCCCCCCCCCCCCCCCCCCCC", "shop", Some(first), Codec::None).await;
         making.back_up("01DDDDDDDDDDDDDDDDDDDDDDDD", "shop", Some(second), Codec::Zstd).await;
-        let changes = vec![("shop", making.capture("shop").await), ("other", making.capture("other").await)];
+        let mut changes = Vec::new();
+        for resource in RESOURCES {
+            changes.push((resource, making.capture(resource).await));
+        }
         let mut objects = Objects::new();
         for object in list_all(&storage, "").await.unwrap() {
             let bytes = storage.get(&object.key, ByteRange::All).await.unwrap();
             objects.insert(object.key, bytes);
         }
         let order = making.order(&objects).await;
-        Self { objects, order, backups: making.backups, changes }
+        let Making { backups, newest, spare, .. } = making;
+        Self { objects, order, backups, newest, spare, changes }
     }
 }
 
@@ -97,6 +114,8 @@ struct Making {
     chance: Chance,
     content_bytes: usize,
     backups: Vec<(String, Content)>,
+    newest: BTreeSet<String>,
+    spare: BTreeSet<String>,
 }
 
 /// What a stream was and is.
@@ -240,7 +259,7 @@ impl Making {
     async fn capture(&mut self, resource: &str) -> Vec<Change> {
         let folder = ChangeName::folder_of(self.vault.keys(), resource).unwrap();
         let hasher = self.vault.keys().key_hasher(1).unwrap();
-        let said = |replaces| ChangesDescription {
+        let said = |replaces, follows| ChangesDescription {
             resource: resource.to_owned(),
             stream: TABLE.to_owned(),
             encoding: RecordEncoding::DynamodbJson,
@@ -248,6 +267,7 @@ impl Making {
             since: 0,
             gaps: Vec::new(),
             replaces,
+            follows,
         };
         let (mut all, mut batches) = (Vec::new(), Vec::new());
         for batch in 0_i64..4 {
@@ -263,13 +283,16 @@ impl Making {
             all.extend(changes.iter().cloned());
             batches.push(changes);
         }
-        let mut names = Vec::new();
+        let mut names: Vec<ChangeName> = Vec::new();
         for changes in &batches {
-            names.push(self.put_changes(folder, 0, &said(Vec::new()), changes.clone()).await);
+            let follows = names.last().map(ChangeName::key).into_iter().collect();
+            names.push(self.put_changes(folder, 0, &said(Vec::new(), follows), changes.clone()).await);
         }
         let both = [batches[0].clone(), batches[1].clone()].concat();
         let replaced = names[..2].iter().map(ChangeName::key).collect();
-        self.put_changes(folder, 1, &said(replaced), both).await;
+        let gathered = self.put_changes(folder, 1, &said(replaced, Vec::new()), both).await;
+        self.spare.extend([&names[0], &names[1], &gathered].map(ChangeName::key));
+        self.newest.insert(names[3].key());
         all.sort_by(Change::order);
         all
     }
