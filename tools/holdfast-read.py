@@ -2056,6 +2056,7 @@ class ChangeSegment:
     since: int
     gaps: tuple[Gap, ...]
     replaces: frozenset[str]
+    follows: frozenset[str]
 
     @property
     def latest(self) -> int:
@@ -2072,9 +2073,9 @@ def parse_change_segment(holder: SealedObject, segment: Segment, resource: str) 
         Gap(member(gap, "from", int), member(gap, "to", int), member(gap, "reason", str, ""))
         for gap in member(value, "gaps", list, [])
     )
-    replaces = member(value, "replaces", list, [])
-    if not all(isinstance(key, str) for key in replaces):
-        raise Malformed("replaces something that is not a key")
+    replaces, follows = member(value, "replaces", list, []), member(value, "follows", list, [])
+    if not all(isinstance(key, str) for key in replaces + follows):
+        raise Malformed("replaces or follows something that is not a key")
     return ChangeSegment(
         opened=OpenSegment(holder, segment),
         stream=member(value, "stream", str),
@@ -2083,6 +2084,7 @@ def parse_change_segment(holder: SealedObject, segment: Segment, resource: str) 
         since=member(value, "since", int),
         gaps=tuple(gaps),
         replaces=frozenset(replaces) - {holder.key},
+        follows=frozenset(follows),
     )
 
 
@@ -2114,6 +2116,18 @@ class Capture:
             if one.key not in replaced:
                 self._report.damage(one.key, one.what)
         self.segments = [segment for key, of in opened.items() if key not in replaced for segment in of]
+        known = replaced.union(opened, (one.key for one in failed))
+        for key in sorted({key for segment in self.segments for key in segment.follows} - known):
+            if not self._is_told(key.removeprefix(f"{folder}/")):
+                self._report.damage(key, "is gone, and a later change object names it")
+
+    def _is_told(self, name: str) -> bool:
+        """Whether a gap holds the times in a name: what has expired is told as missing before it goes."""
+        if not (named := CHANGE_NAME.fullmatch(name)):
+            return False
+        earliest, latest = int(named[1]), int(named[2])
+        gaps = (gap for segment in self.segments for gap in segment.gaps)
+        return any(gap.start <= earliest and latest <= gap.end for gap in gaps)
 
     def _open(self, key: str, name: str, resource: str) -> list[ChangeSegment]:
         """A change object's segments. Its name is not authenticated, so it is compared with what is."""

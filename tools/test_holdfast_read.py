@@ -629,6 +629,7 @@ class ChangeObject:
     since: int = 0
     gaps: list[dict[str, Any]] = field(default_factory=list)
     replaces: list[str] = field(default_factory=list)
+    follows: list[str] = field(default_factory=list)
     resource: str = "shop"
     stream: str = "orders"
     key_names: list[str] = field(default_factory=lambda: ["/id"])
@@ -648,7 +649,7 @@ class ChangeObject:
             "encoding": "json",
             "key": self.key_names,
         }
-        description.update(since=self.since, gaps=self.gaps, replaces=self.replaces)
+        description.update(since=self.since, gaps=self.gaps, replaces=self.replaces, follows=self.follows)
         times = [change.time for change in changes]
         summary = sized(json.dumps(description).encode()) + signed(min(times)) + signed(max(times))
         summary += sized(changes[-1].order[0])
@@ -1747,6 +1748,25 @@ class ChangesTest(VaultTest):
                 (self.vault.root / middle.key).write_bytes(b"damaged, and not needed")
             elif number <= len(parts):
                 (self.vault.root / parts[number - 1].key).unlink()
+
+    def test_objects_that_are_gone(self) -> None:
+        first, second = ChangeObject("first", self.story()[:3]), ChangeObject("second", self.story()[3:])
+        second.follows = [first.key]
+        self.write_changes(first, second)
+        self.assertEqual(len(self.listed()), 7)
+        (self.vault.root / first.key).unlink()
+        done = self.run_program("changes", "shop")
+        self.assertEqual(done.code, 3, done)
+        self.assertIn(f"{first.key}: is gone, and a later change object names it", done.err)
+        # What has expired was told as missing before it went, and what another one holds too is not missed.
+        gap = {"from": first.since, "to": NOON + 20 * MINUTE, "reason": "changes of that time have expired"}
+        for third in (
+            ChangeObject("third", self.story()[3:4], gaps=[gap]),
+            ChangeObject("whole", self.story(), replaces=[first.key]),
+        ):
+            self.write_changes(third)
+            self.listed()
+            (self.vault.root / third.key).unlink()
 
     def test_objects_that_replace_one_another(self) -> None:
         one, other = ChangeObject("one", self.story()[:3]), ChangeObject("other", self.story()[3:])
