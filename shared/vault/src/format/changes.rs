@@ -148,6 +148,11 @@ impl ChangeName {
         format!("{prefix}{from:0DIGITS$}-{to:0DIGITS$}-{}-{}", self.level, self.object)
     }
 
+    /// Whether some gap tells that changes of the object's times are missing.
+    pub fn is_told<'a>(&self, gaps: impl IntoIterator<Item = &'a Gap>) -> bool {
+        gaps.into_iter().any(|gap| gap.from <= self.from && self.to <= gap.to)
+    }
+
     /// The name that a key tells; `None` if it is none of a change object.
     #[must_use]
     pub fn parse(key: &str) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use super::vault::{OpenObject, Vault};
 use crate::error::{Code, Error, Result};
-use crate::format::changes::{Change, ChangeName, ChangesDescription};
+use crate::format::changes::{Change, ChangeName, ChangesDescription, Gap};
 use crate::format::footer::{ChangeSegment, Segment};
 use crate::format::header::ObjectKind;
 use crate::format::wire::Reader;
@@ -256,6 +256,7 @@ pub struct Unreplaced<'a> {
     listed: HashSet<String>,
     replaced: HashSet<String>,
     followed: BTreeSet<String>,
+    gaps: BTreeSet<Gap>,
 }
 
 impl<'a> Unreplaced<'a> {
@@ -264,7 +265,8 @@ impl<'a> Unreplaced<'a> {
     pub fn new(vault: &'a Vault, mut names: Vec<(ChangeName, u64)>) -> Self {
         names.sort_by_key(|(name, _)| (Reverse(name.level), name.clone()));
         let listed = names.iter().map(|(name, _)| name.key()).collect();
-        Self { vault, left: names.into_iter(), listed, replaced: HashSet::new(), followed: BTreeSet::new() }
+        let (replaced, followed, gaps) = (HashSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { vault, left: names.into_iter(), listed, replaced, followed, gaps }
     }
 
     /// Whether an object that was given holds all that this one holds.
@@ -274,13 +276,13 @@ impl<'a> Unreplaced<'a> {
     }
 
     /// What the objects that were given say was written before them, and no object holds: the change objects with changes
-    /// after `from` and up to `to` (milliseconds since 1970) that are gone. Ask after the last was given.
+    /// in some time that are gone, but for those whose times are told as a gap. Ask after the last was given.
     pub fn gone(&self, window: Window) -> impl Iterator<Item = ChangeName> {
-        let followed =
-            self.followed.iter().filter(|key| !self.listed.contains(*key) && !self.replaced.contains(*key));
-        followed
+        let is_there = |key: &String| self.listed.contains(key) || self.replaced.contains(key);
+        let missed = self.followed.iter().filter(move |key| !is_there(key));
+        missed
             .filter_map(|key| ChangeName::parse(key))
-            .filter(move |name| window.overlaps(name.from, name.to))
+            .filter(move |name| window.overlaps(name.from, name.to) && !name.is_told(&self.gaps))
     }
 
     /// The keys of the objects that none of those that were given follows or replaces. Ask after the last was given.
@@ -301,7 +303,10 @@ impl<'a> Unreplaced<'a> {
             if name.level > 0 {
                 self.replaced.extend(object.descriptions().flat_map(|said| said.replaces.iter().cloned()));
             }
-            self.followed.extend(object.descriptions().flat_map(|said| said.follows.iter().cloned()));
+            for said in object.descriptions() {
+                self.followed.extend(said.follows.iter().cloned());
+                self.gaps.extend(said.gaps.iter().cloned());
+            }
             return Ok(Some((name, size, object)));
         }
         Ok(None)

@@ -80,7 +80,8 @@ pub(crate) async fn expired_before(services: &Services, resource: &str) -> Resul
     Ok(services.jobs.capture(resource).await?.map_or(i64::MIN, |row| told(&row)))
 }
 
-fn told(row: &CaptureRow) -> i64 {
+/// Up to when the changes of a row are told as missing from their beginning on.
+pub(super) fn told(row: &CaptureRow) -> i64 {
     let from_the_beginning = row.gaps.iter().filter(|gap| gap.from <= row.since);
     from_the_beginning.map(|gap| gap.to).max().unwrap_or(row.since)
 }

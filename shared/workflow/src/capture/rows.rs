@@ -105,28 +105,30 @@ async fn from_vault(services: &Services, names: Names) -> Result<Option<CaptureR
 }
 
 /// Finds the change objects of a resource that are gone although they have not expired, and notes that changes of their time
-/// are missing, so that nobody relies on them. Gives an error for each.
+/// are missing, so that nobody relies on them. Gives an error for each that was not noted before, and for all with changes
+/// at `from` (milliseconds since 1970) or later.
 ///
 /// # Errors
 /// What state and storage give, or `ObjectDamaged` of an object that is there.
-pub(crate) async fn gone(services: &Services, resource: &str) -> Result<Vec<Error>> {
+pub(crate) async fn gone(services: &Services, resource: &str, from: i64) -> Result<Vec<Error>> {
     // Before the objects are listed: prune deletes what had expired by then.
-    let expired = super::expired_before(services, resource).await?;
+    let row = services.jobs.capture(resource).await?;
+    let expired = row.as_ref().map_or(i64::MIN, super::expire::told);
     let gone = changes::gone(&services.vault, resource, expired).await?;
-    if gone.is_empty() {
-        return Ok(Vec::new());
+    let is_noted = |name: &ChangeName| row.as_ref().is_some_and(|row| name.is_told(&row.gaps));
+    let fresh: Vec<&ChangeName> = gone.iter().filter(|name| !is_noted(name)).collect();
+    if row.is_some() && !fresh.is_empty() {
+        let note = |known: Option<CaptureRow>| {
+            let mut row = known.unwrap_or_default();
+            for name in &fresh {
+                row.add_gap(gap_of(name));
+            }
+            Ok(row)
+        };
+        services.jobs.update_capture(resource, note).await?;
     }
-    let missing = |known: Option<CaptureRow>| {
-        let mut row = known.unwrap_or_default();
-        for name in &gone {
-            row.add_gap(gap_of(name));
-        }
-        Ok(row)
-    };
-    if services.jobs.capture(resource).await?.is_some() {
-        services.jobs.update_capture(resource, missing).await?;
-    }
-    Ok(gone.iter().map(changes::missing).collect())
+    let told = gone.iter().filter(|name| name.to >= from || fresh.contains(name));
+    Ok(told.map(changes::missing).collect())
 }
 
 /// What a change object that is gone leaves: nobody knows any more what was written in its time.

@@ -277,13 +277,13 @@ impl Verification<'_> {
                 return Ok(Some(Stage::Changes { after: Some(key) }));
             }
         }
-        self.gone(resource, findings).await?;
+        self.gone(resource, from, findings).await?;
         Ok(None)
     }
 
     /// Whether change objects are gone that others name.
-    async fn gone(&self, resource: &str, findings: &mut Findings) -> Result<()> {
-        match capture::gone(self.services, resource).await {
+    async fn gone(&self, resource: &str, from: i64, findings: &mut Findings) -> Result<()> {
+        match capture::gone(self.services, resource, from).await {
             Ok(gone) => {
                 let errors: Vec<Finding> = gone.into_iter().map(Finding::from).collect();
                 let data_integrity = errors.is_empty();

@@ -57,6 +57,8 @@ async fn what_is_gone_is_named_and_its_time_is_not_relied_on() {
         let covers = coverage.covers(coverage.since, coverage.watermark);
         let Err(Uncovered::Gaps(gaps)) = covers else { panic!("{covers:?}") };
         assert_eq!(gaps.iter().map(|gap| (gap.from, gap.to)).collect::<Vec<_>>(), [(gone.from - 1, gone.to)]);
+        // The backup needs it to reach its time.
+        assert_eq!(findings(&shop, &backup).await.len(), 1);
     }
 }
 
