@@ -51,7 +51,7 @@ const LOADED: u32 = 1;
 /// What the case can be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where the functions are, each as `holdfast-NAME`; else beside this program
+    /// Where the functions are, each as `holdfast-NAME`; else where bench/run builds them, or beside this program
     #[arg(long, value_name = "DIR")]
     functions: Option<PathBuf>,
     /// How often each is started, after once to warm up; the figures are medians
@@ -83,8 +83,7 @@ struct Known {
 /// # Errors
 /// `InvalidInput` if a function was not built, or what kept it from starting.
 pub(crate) fn run(bench: &Bench<'_>, args: &Args) -> Result<Report> {
-    let beside = || Some(std::env::current_exe().ok()?.parent()?.to_path_buf());
-    let directory = args.functions.clone().or_else(beside).unwrap_or_default();
+    let directory = args.functions.clone().or_else(built).unwrap_or_default();
     let mut report = Report::new("functions", bench.version.clone());
     report.setting("functions", FUNCTIONS.len());
     report.setting("rounds", args.rounds);
@@ -117,6 +116,13 @@ pub(crate) fn run(bench: &Bench<'_>, args: &Args) -> Result<Report> {
     Ok(report)
 }
 
+/// Where the functions are built as they are deployed, or else with this program.
+fn built() -> Option<PathBuf> {
+    let beside = std::env::current_exe().ok()?.parent()?.to_path_buf();
+    let deployed = beside.parent()?.join("deployed/release");
+    Some(if deployed.is_dir() { deployed } else { beside })
+}
+
 fn judge(report: &mut Report, all: &[Known]) {
     let most = |of: fn(&Known) -> f64| all.iter().map(of).max_by(f64::total_cmp);
     let start = most(|known| known.start_ms);
@@ -147,7 +153,7 @@ fn program(directory: &Path, name: &str) -> Result<PathBuf> {
     }
     Err(Error::new(Code::InvalidInput, format!("there is no function at {}", program.display()))
         .object("--functions")
-        .hint("build all of them with `cargo build --release --workspace --bins`, or name their directory"))
+        .hint("build them as they are deployed with `bench/run DIR functions`, or name their directory"))
 }
 
 /// The middle of several starts, by time.
