@@ -15,8 +15,8 @@ use holdfast_vault::storage::{ByteRange, Listing, ObjectInfo, PartSum, Put, Stor
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +24,10 @@ use std::sync::Arc;
 const TEMPORARY: &str = ".tmp";
 /// Bytes that are read at a time of what is copied.
 const PIECE: usize = 1 << 20;
+/// From this size on the buffer of what is read is one whose memory is given back.
+const LARGE: usize = 8 << 20;
+/// The allocator gives the memory of a buffer of more than 32 MiB back with it; smaller ones it may keep, in every thread.
+const GIVEN_BACK: usize = (32 << 20) + 1;
 /// How often a write is begun again when another process cleared the way under it.
 const TRIES: u32 = 5;
 
@@ -108,12 +112,17 @@ impl Storage for DirectoryStorage {
         self.run(move |root| {
             let (file, size) = root.open_object(&key)?;
             let (start, end) = resolve(range, &key, size)?;
-            let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(usize::MAX)];
-            file.read_exact_at(&mut bytes, start).map_err(|error| match error.kind() {
-                ErrorKind::UnexpectedEof => Error::damaged(&key, "it was cut while it was read"),
-                _ => root.failure(&format!("reading object {key}"), &error),
-            })?;
-            Ok(Bytes::from(bytes))
+            let length = usize::try_from(end - start).unwrap_or(usize::MAX);
+            // Room that nothing is read into takes no memory.
+            let mut bytes = Vec::with_capacity(if length < LARGE { length } else { length.max(GIVEN_BACK) });
+            let read = (&file).seek(SeekFrom::Start(start));
+            let read = read.and_then(|_| (&file).take(end - start).read_to_end(&mut bytes));
+            let read = read.map_err(|error| root.failure(&format!("reading object {key}"), &error))?;
+            if read == length {
+                Ok(Bytes::from(bytes))
+            } else {
+                Err(Error::damaged(&key, "it was cut while it was read"))
+            }
         })
         .await
     }
