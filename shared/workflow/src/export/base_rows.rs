@@ -48,7 +48,7 @@ impl BaseRows {
     /// the same key too.
     pub(super) fn find(&mut self, digest: [u8; 16]) -> Option<Compared> {
         let by_digest = self.by_digest.get_or_insert_with(|| ByDigest::of(&self.rows));
-        let at = by_digest.find(&self.rows, digest)?;
+        let at = by_digest.find(digest)?;
         Some(if self.seen.set(at) { Compared::Same } else { Compared::Twice })
     }
 }
