@@ -269,7 +269,7 @@ fn judge(bench: &Bench<'_>, data: Data, args: Args, columns: &[Column], beside: 
         "prune",
         "lets the first backup go; Holdfast marks what is dead and deletes it hours later, which is not in it",
     );
-    report.step("first backup of next to nothing", beside);
+    report.step(format!("first backup of next to nothing, {}", bench.version), beside);
     goals(&mut report, data, columns, beside);
     report
 }
