@@ -21,6 +21,11 @@ pub(crate) fn internal(message: impl Into<String>) -> Error {
     Error::new(Code::Internal, message)
 }
 
+/// Something that came out wrong: no figure is worth anything then.
+pub(crate) fn wrong(message: impl Into<String>) -> Error {
+    internal(message).hint("run the case again with --dir DIR, and look at the home in it")
+}
+
 /// Writes a line to stdout. A reader that has gone away is no failure.
 ///
 /// # Errors

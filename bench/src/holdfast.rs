@@ -1,7 +1,7 @@
 //! The program under test, on one home.
 
 use crate::disk;
-use crate::failure::{failed, internal, say};
+use crate::failure::{failed, internal, say, wrong};
 use crate::measure::{self, Ran, Usage};
 use holdfast_vault::error::{Code, Error, Result};
 use serde_json::Value;
@@ -117,10 +117,7 @@ impl Holdfast {
     pub(crate) fn verify(&self, id: &str) -> Result<Usage> {
         let done = self.run(&["verify", id, "--level", "full"])?;
         if done.found || done.answer["valid"] != true {
-            let message = format!("backup {id} is not valid: `holdfast verify` found damage");
-            return Err(
-                internal(message).hint("run the case again with --dir DIR, and look at the home in it")
-            );
+            return Err(wrong(format!("backup {id} is not valid: `holdfast verify` found damage")));
         }
         Ok(done.usage)
     }

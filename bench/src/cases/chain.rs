@@ -245,7 +245,7 @@ impl<'a> Chain<'a> {
         let path = target.join(place.file_name());
         let found = fs::read_to_string(&path).map_err(|e| failed("read", &path, &e))?;
         if found != wanted {
-            return Err(shop::wrong(format!(
+            return Err(crate::failure::wrong(format!(
                 "a record of {} as of day {day} is not what it was",
                 place.name
             )));

@@ -1,14 +1,14 @@
 //! The cases `records` and `site`: Holdfast and its peers in turn on the same data, and how they stand to each other.
 
 use super::overhead;
-use super::shop::{remove, wrong};
+use super::shop::remove;
 use crate::Bench;
 use crate::data::records::{self, End, SHELVES};
 use crate::data::sink::Directory;
 use crate::data::site;
 use crate::disk;
 use crate::engines::{self, Engine, Own};
-use crate::failure::{failed, say};
+use crate::failure::{failed, say, wrong};
 use crate::lines;
 use crate::measure::Usage;
 use crate::report::{Limit, Report, Unit, figure, megabytes};

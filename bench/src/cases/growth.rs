@@ -1,7 +1,7 @@
 //! The case `growth`: what more records, more small files and more days make of time, memory and the vault.
 
 use super::history::Day;
-use super::shop::{self, Type, wrong};
+use super::shop::{self, Type};
 use crate::Bench;
 use crate::chart::{Line, Lines, Panel};
 use crate::data::records::{self, Edition, End};
@@ -9,7 +9,7 @@ use crate::data::sink::Directory;
 use crate::data::small;
 use crate::data::text::Words;
 use crate::disk;
-use crate::failure::{failed, say};
+use crate::failure::{failed, say, wrong};
 use crate::fit;
 use crate::holdfast::Holdfast;
 use crate::measure::Usage;

@@ -1,10 +1,9 @@
 //! The case `items`: a large table of the embedded DynamoDB, backed up twice, verified and restored into a new table.
 
-use super::shop::wrong;
 use super::table::{self, Products, TABLE, Writer};
 use crate::Bench;
 use crate::disk;
-use crate::failure::say;
+use crate::failure::{say, wrong};
 use crate::holdfast::{Done, Holdfast};
 use crate::report::{Report, figure, megabytes};
 use holdfast_vault::error::Result;

@@ -1,13 +1,13 @@
 //! What the cases with records share: the resource, its backups, and the proof that they restore.
 
 use crate::data::records::SHELVES;
-use crate::failure::{failed, say};
+use crate::failure::{failed, say, wrong};
 use crate::holdfast::{Done, Holdfast};
 use crate::lines;
 use crate::measure::Usage;
 use crate::report::Report;
 use clap::ValueEnum;
-use holdfast_vault::error::{Code, Error, Result};
+use holdfast_vault::error::Result;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -112,9 +112,4 @@ pub(super) fn restore(holdfast: &Holdfast, id: &str, target: &Path, chosen: &[&s
 /// Removes what was restored.
 pub(super) fn remove(target: &Path) -> Result<()> {
     fs::remove_dir_all(target).map_err(|e| failed("remove", target, &e))
-}
-
-/// Something that came out wrong: no figure is worth anything then.
-pub(super) fn wrong(message: String) -> Error {
-    Error::new(Code::Internal, message).hint("run the case again with --dir DIR, and look at the home in it")
 }

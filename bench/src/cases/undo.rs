@@ -1,10 +1,9 @@
 //! The case `undo`: a deployment writes wrong prices, and Holdfast takes back just those.
 
-use super::shop::wrong;
 use super::table::{self, Products, TABLE, Writer};
 use crate::Bench;
 use crate::disk;
-use crate::failure::say;
+use crate::failure::{say, wrong};
 use crate::holdfast::{Done, Holdfast};
 use crate::report::{Limit, Report, Unit};
 use holdfast_vault::error::{Code, Error, Result};
