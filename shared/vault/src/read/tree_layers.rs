@@ -177,7 +177,7 @@ impl MergedTree {
     /// Where the chunks of a file stand: their names and places. Empty where the backup keeps no chunk list of it.
     ///
     /// # Errors
-    /// As [`Self::next`].
+    /// As [`Self::next`], and `ObjectDamaged` if the list does not make up the file.
     pub async fn chunk_places(&mut self, live: &LiveEntry) -> Result<Vec<([u8; 16], ChunkPlace)>> {
         let Some(chunks) = self.chunks(live).await? else { return Ok(Vec::new()) };
         let own = self.reader.stored(live.object)?;
@@ -185,6 +185,9 @@ impl MergedTree {
         let mut places = Vec::with_capacity(chunks.len());
         let mut extents = live.entry.extents.iter();
         let (mut extent, mut used) = (extents.next(), 0);
+        if chunks.iter().map(|chunk| u64::from(chunk.length)).sum::<u64>() != live.entry.part.length {
+            return Err(damaged("the chunks of a file are not as long as the file"));
+        }
         for chunk in chunks {
             if extent.is_some_and(|extent| extent.length == used) {
                 (extent, used) = (extents.next(), 0);

@@ -147,8 +147,13 @@ impl TreeWriter {
     /// Takes an entry over as an earlier backup stored it, with the places of its chunks; its extents do not count.
     ///
     /// # Errors
-    /// `Internal` if it does not follow the one before, or what sealing gives.
+    /// `ObjectMissing` if the chunks are not all of its content, as where a backup keeps no chunk lists; `Internal` if it
+    /// does not follow the one before; what sealing gives.
     pub fn copy(&mut self, entry: TreeEntry, chunks: &[([u8; 16], ChunkPlace)]) -> Result<()> {
+        if chunks.iter().map(|(_, at)| u64::from(at.length)).sum::<u64>() != entry.part.length {
+            return Err(Error::new(Code::ObjectMissing, "a file of the base has no whole chunk list")
+                .hint("make a full backup"));
+        }
         self.begin(entry.meta, entry.part)?;
         for (name, at) in chunks {
             let place = self.packs.older(at);
