@@ -4,5 +4,8 @@ pub(crate) mod bench;
 mod changes;
 mod crash;
 mod ends;
+mod faults;
 mod fence;
+mod pages;
 mod stops;
+mod store;

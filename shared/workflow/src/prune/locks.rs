@@ -63,6 +63,8 @@ mod tests {
         assert_eq!(wanted(21_000, day(-5), now), Some(day(365)));
         assert_eq!(wanted(OPEN, day(3), now), Some(day(90)));
         assert_eq!(wanted(0, day(3), now), None, "nobody says how long it is kept");
+        assert_eq!(wanted(20_000, day(-1), now), None, "its time is up");
+        assert_eq!(wanted(20_010, day(10), now), None, "it lasts as long already");
     }
 
     #[test]
@@ -70,8 +72,9 @@ mod tests {
         for last in 0..=255_u8 {
             let mut id = Id([7; 16]);
             id.0[15] = last;
-            let looks = (0..7).filter(|day| is_due(&id, Timestamp::from_second(day * DAY).unwrap()));
-            assert_eq!(looks.count(), 1);
+            let due = |second| is_due(&id, Timestamp::from_second(second).unwrap());
+            assert_eq!((0..7).filter(|day| due(day * DAY)).count(), 1);
+            assert!((0..7).all(|day| due(day * DAY) == due((day + 1) * DAY - 1)), "a day is a day");
         }
     }
 }

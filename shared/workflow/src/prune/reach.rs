@@ -109,3 +109,17 @@ fn stopped(id: &str, error: &Error) -> Error {
 pub(super) async fn listed(services: &Services) -> Result<BTreeSet<String>> {
     Ok(services.vault.backups().await?.into_iter().collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_until_a_time_is_kept_until_its_day() {
+        let at = |second| Until::Time(jiff::Timestamp::from_second(second).unwrap());
+        assert_eq!(day(&at(20_000 * 86_400)), 20_000);
+        assert_eq!(day(&at(20_001 * 86_400 - 1)), 20_000);
+        assert_eq!([day(&at(-1)), day(&at(-86_401)), day(&Until::Untold)], [0; 3]);
+        assert_eq!(day(&Until::Open), OPEN);
+    }
+}

@@ -1,13 +1,15 @@
 //! Captured changes: those that a larger object holds too, and those that are too old.
 
-use super::bench::{LONG, Shop, tiny};
+use super::bench::{LONG, Shop, run, tiny};
+use super::store::{Moods, Odd};
 use holdfast_common::jobs::BackupType::Full;
 use holdfast_common::jobs::CaptureRow;
 use holdfast_vault::compress::Codec;
+use holdfast_vault::error::Code;
 use holdfast_vault::format::changes::{Change, ChangeName, ChangesDescription};
 use holdfast_vault::model::RecordEncoding;
 use holdfast_vault::read::changes::list;
-use holdfast_vault::storage::Storage as _;
+use holdfast_vault::storage::{ByteRange, Storage as _};
 use holdfast_vault::write::changes::write_changes;
 use holdfast_workflow::capture::log::{Uncovered, changes_in, coverage};
 use holdfast_workflow::capture::{self, ExpireEvent, GATHERED, rebuild, rollup};
@@ -96,6 +98,100 @@ async fn what_a_damaged_object_would_replace_stays() {
     shop.bench.vault.overwrite(&larger.key(), body);
     let done = shop.prune().await;
     assert_eq!((done.deleted, done.rescued), (0, GATHERED as u64));
+}
+
+/// A bit of its last bytes, so that its footer does not open.
+async fn damage(shop: &Shop, name: &ChangeName) {
+    let mut body = shop.bench.vault.get(&name.key(), ByteRange::All).await.unwrap().to_vec();
+    let last = body.len() - 30;
+    body[last] ^= 1;
+    shop.bench.vault.overwrite(&name.key(), body);
+}
+
+#[tokio::test]
+async fn a_larger_object_that_cannot_be_opened_replaces_nothing() {
+    let shop = &mut Shop::new(tiny()).await;
+    for number in 0..=(GATHERED as u64) {
+        shop.change(number).await;
+    }
+    rollup(&shop.services, "shop").await.unwrap();
+    let names = list(&shop.services.vault, "shop", i64::MIN, i64::MAX).await.unwrap();
+    let (larger, _) = names.iter().find(|(name, _)| name.level == 1).unwrap();
+    let (_, services) = Odd::over(shop, Moods { failing: Some(larger.key()), ..Moods::default() });
+    let execution = shop.bench.execution();
+    let error = run(&shop.bench, &services, &execution, false).await.unwrap_err();
+    assert_eq!(error.code, Code::StorageUnavailable, "nobody knows what it replaces");
+    damage(shop, larger).await;
+    assert_eq!(shop.prune().await.condemned, 0);
+}
+
+/// Two objects of a level that replace each other would take all with them.
+#[tokio::test]
+async fn nothing_replaces_an_object_of_its_own_level() {
+    let shop = &mut Shop::new(tiny()).await;
+    for number in 0..=(GATHERED as u64) {
+        shop.change(number).await;
+    }
+    rollup(&shop.services, "shop").await.unwrap();
+    let names = list(&shop.services.vault, "shop", i64::MIN, i64::MAX).await.unwrap();
+    let level = |of: u8| names.iter().filter(move |(name, _)| name.level == of).map(|(name, _)| name);
+    assert_eq!(level(0).count(), GATHERED + 1);
+    for (of, replaced, wanted) in [
+        (1, level(1).next().unwrap(), GATHERED as u64),
+        (0, level(0).next().unwrap(), GATHERED as u64),
+        (1, level(0).next().unwrap(), GATHERED as u64 + 1),
+    ] {
+        let description = ChangesDescription {
+            resource: "shop".to_owned(),
+            stream: STREAM.to_owned(),
+            encoding: RecordEncoding::DynamodbJson,
+            key: vec!["id".to_owned()],
+            since: 0,
+            gaps: Vec::new(),
+            replaces: vec![replaced.key()],
+            follows: Vec::new(),
+        };
+        let (keys, time) = (shop.services.vault.keys(), shop.services.clock.now().as_millisecond());
+        let change = Change {
+            hash: [1; 16],
+            time,
+            sequence: "1".to_owned(),
+            key: b"[1]".to_vec(),
+            before: None,
+            after: None,
+        };
+        let folder = ChangeName::folder_of(keys, "shop").unwrap();
+        let (name, object) =
+            write_changes(keys, Codec::Zstd, folder, of, &description, vec![change]).unwrap();
+        shop.bench.vault.put_if_absent(&name.key(), object.bytes).await.unwrap();
+        assert_eq!(shop.dry_run().await.condemned, wanted, "level {of} replaces {}", replaced.level);
+        shop.bench.vault.delete(&name.key()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn changes_that_are_too_old_and_cannot_be_opened_stay() {
+    let shop = &mut Shop::new(tiny()).await;
+    shop.change(0).await;
+    shop.change(1).await;
+    for number in 2..60 {
+        shop.bench.pass(SignedDuration::from_hours(24));
+        shop.change(number).await;
+    }
+    shop.back_up(Full).await;
+    let names = list(&shop.services.vault, "shop", i64::MIN, i64::MAX).await.unwrap();
+    let (oldest, _) = names.iter().min_by_key(|(name, _)| name.to).unwrap();
+    let (_, services) = Odd::over(shop, Moods { failing: Some(oldest.key()), ..Moods::default() });
+    let execution = shop.bench.execution();
+    let error = run(&shop.bench, &services, &execution, false).await.unwrap_err();
+    assert_eq!(error.code, Code::StorageUnavailable, "nobody knows what it tells");
+    let all = shop.dry_run().await.condemned;
+    damage(shop, oldest).await;
+    assert_eq!(shop.dry_run().await.condemned, all - 1);
+    shop.prune().await;
+    shop.bench.pass(LONG);
+    shop.prune().await;
+    assert!(shop.bench.vault.head(&oldest.key()).await.is_ok());
 }
 
 #[tokio::test]
