@@ -291,6 +291,21 @@ async fn chunk_lists_that_are_not_those_of_their_files_are_refused() {
 }
 
 #[tokio::test]
+async fn a_chunk_stands_in_one_piece() {
+    let (_, vault) = made().await;
+    let content = [noise(1, 150_000), vec![b'x'; 300_000], noise(2, 150_000)].concat();
+    let mut writer = tree_writer(&vault, 8 << 20, false);
+    put(&mut writer, Change::Added, "a", &content);
+    let [pack, _] = <[FinishedObject; 2]>::try_from(finished(writer)).unwrap();
+    let whole = vec![ChunkRef { name: [7; 16], length: 600_000 }];
+    let manifest = backup(&vault, vec![pack, lists_in_blocks(&vault, &[("a", &[whole])])]).await;
+    let mut tree = all(&vault, &manifest).with_chunks();
+    let live = tree.next().await.unwrap().unwrap();
+    assert!(live.entry.extents.len() > 1);
+    assert_eq!(tree.chunk_places(&live).await.unwrap_err().code, Code::ObjectDamaged);
+}
+
+#[tokio::test]
 async fn an_entry_stands_in_the_packs_of_its_content() {
     let (_, vault) = made().await;
     let mut writer = tree_writer(&vault, 100, false);

@@ -132,9 +132,10 @@ fn what_waits_is_what_is_sealed_and_what_is_held() {
 fn chunks_that_stand_side_by_side_are_one_extent() {
     let keys = ring(1);
     let mut writer = writer(&keys);
-    let text: Vec<u8> = (0..50_000).flat_map(|number: u32| number.to_le_bytes()).collect();
+    let lines: Vec<String> = (0..50_000).map(|number: u32| number.to_string()).collect();
+    let text = lines.join("\n");
     put(&mut writer, "a", b"before");
-    put(&mut writer, "b", &text);
+    put(&mut writer, "b", text.as_bytes());
     let objects = finished(writer);
     let (_, entries) = tree(&keys, &objects[0]);
     assert_eq!(entries[1].extents, [extent(0, 0, 6, u32::try_from(text.len()).unwrap())]);

@@ -155,6 +155,18 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_lists_as_few_prefixes_as_hold_its_ids() {
+        assert_eq!(prefixes(16, 48), ["index/1", "index/2", "packs/1", "packs/2"]);
+        assert_eq!(prefixes(31, 33), ["index/1f", "index/20", "packs/1f", "packs/20"]);
+    }
+
+    #[test]
+    fn the_sample_is_one_id_in_256() {
+        let sampled = |first: u8| is_sampled(&Id([first; 16]));
+        assert_eq!((0..=255).filter(|first| sampled(*first)).count(), 1);
+    }
+
+    #[test]
     fn only_keys_of_ours_have_an_id() {
         let id = "ab".repeat(16);
         assert!(id_of(&format!("packs/ab/{id}")).is_some());
