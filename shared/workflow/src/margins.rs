@@ -38,6 +38,10 @@ pub const HANDLER: SignedDuration = SignedDuration::from_mins(15);
 /// How wrong the clock of any one worker may be, either way.
 pub const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
+/// From how long before its beginning captured changes are laid over a backup: the clock that told its beginning may be
+/// ahead, and streams tell whole seconds. What the backup saw already changes nothing.
+pub const CHANGES_BEFORE: SignedDuration = SignedDuration::from_mins(11);
+
 /// How old what a listing shows may be. S3 and directories are up to date; a copy behind a cache may not be.
 pub const STALE_LISTING: SignedDuration = SignedDuration::from_mins(30);
 
@@ -74,5 +78,9 @@ const _: () = {
     assert!(
         DELETE_GRACE.as_secs() > LONGEST_BACKUP.as_secs() + HANDLER.as_secs() + 4 * CLOCK_SKEW.as_secs(),
         "a backup under way is complete before its base goes"
+    );
+    assert!(
+        CHANGES_BEFORE.as_secs() > CLOCK_SKEW.as_secs(),
+        "changes that a backup did not see are laid over it"
     );
 };

@@ -1,6 +1,7 @@
 //! The capture of changes: each counts once and in order, however it is delivered, and what is missing is told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod clocks;
 mod gone;
 
 use aws_sdk_dynamodb::primitives::Blob;

@@ -2,7 +2,7 @@
 
 use super::{batch, log, rows};
 use crate::config::Policy;
-use crate::margins::CAPTURE_DAYS;
+use crate::margins::{CAPTURE_DAYS, CHANGES_BEFORE};
 use crate::services::Services;
 use holdfast_common::jobs::CaptureRow;
 use holdfast_vault::error::{Code, Result};
@@ -12,8 +12,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 const DAY_MS: i64 = 86_400_000;
-/// A restore reads changes from a little before a backup began.
-const SLACK_MS: i64 = 5 * 60_000;
 const REASON: &str = "changes of that time have expired";
 
 /// Asks the capture function to tell that changes before a time are no longer kept.
@@ -80,10 +78,11 @@ pub(crate) async fn expired_before(services: &Services, resource: &str) -> Resul
     Ok(services.jobs.capture(resource).await?.map_or(i64::MIN, |row| told(&row)))
 }
 
-/// Up to when the changes of a row are told as missing from their beginning on.
+/// Up to when the changes of a row are told as missing from their beginning on. Before the beginning nothing is relied on:
+/// the first record of a stream may stand there, and a gap where its object is gone.
 pub(super) fn told(row: &CaptureRow) -> i64 {
     let from_the_beginning = row.gaps.iter().filter(|gap| gap.from <= row.since);
-    from_the_beginning.map(|gap| gap.to).max().unwrap_or(row.since)
+    from_the_beginning.map(|gap| gap.to).fold(row.since, i64::max)
 }
 
 /// Before when changes may go: older than the policy keeps them, and than the newest backup. Whole days, so that this moves
@@ -100,6 +99,27 @@ async fn limit(services: &Services, resource: &str) -> Result<Option<i64>> {
     };
     let age = i64::from(days.unwrap_or(CAPTURE_DAYS)) * DAY_MS;
     let old = services.clock.now().as_millisecond().saturating_sub(age);
-    let limit = old.min(backup.as_millisecond() - SLACK_MS);
+    let needed = backup.checked_sub(CHANGES_BEFORE).unwrap_or(Timestamp::MIN);
+    let limit = old.min(needed.as_millisecond());
     Ok(Some(limit - limit.rem_euclid(DAY_MS)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gap, told};
+    use holdfast_common::jobs::CaptureRow;
+
+    #[test]
+    fn what_is_told_as_missing_ends_no_earlier_than_the_capture_began() {
+        let gap = |from, to| Gap { from, to, reason: String::new() };
+        for (gaps, until) in [
+            (vec![], 2000),
+            (vec![gap(999, 1000)], 2000),
+            (vec![gap(999, 1000), gap(2000, 5000)], 5000),
+            (vec![gap(2001, 5000)], 2000),
+        ] {
+            let row = CaptureRow { since: 2000, gaps: gaps.clone(), ..CaptureRow::default() };
+            assert_eq!(told(&row), until, "{gaps:?}");
+        }
+    }
 }

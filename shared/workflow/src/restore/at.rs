@@ -2,6 +2,7 @@
 
 use crate::capture::log;
 use crate::events::RestoreRequest;
+use crate::margins::{CHANGES_BEFORE, CLOCK_SKEW};
 use crate::services::Services;
 use holdfast_common::jobs::{Job, JobKind};
 use holdfast_vault::crypto::Namer;
@@ -10,11 +11,8 @@ use holdfast_vault::format::changes::Change;
 use holdfast_vault::format::manifest::{Manifest, StreamManifest};
 use holdfast_vault::model::{StreamKind, Warning};
 use holdfast_vault::read::Shard;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-/// Sources tell the times of changes in whole seconds and clocks differ: changes from so long before the backup began
-/// are laid over it too, which changes nothing where they were seen by it.
-const SLACK: SignedDuration = SignedDuration::from_secs(60);
 /// Changes of one shard that are held in memory, about.
 const CHANGES_AT_ONCE: u64 = 64 << 10;
 
@@ -36,22 +34,28 @@ pub(super) async fn resolve(
             .hint(format!("give a time before {now:.0}")));
     }
     services.jobs.resource(resource).await?;
-    let backup = newest(services, resource, at).await?;
-    let mut resolved = RestoreRequest { backup: backup.id.clone(), at: None, ..request.clone() };
-    let from = backup.started_at.unwrap_or(backup.created_at);
+    let (backup, earlier) = newest(services, resource, at).await?;
     let coverage = log::coverage(services, resource).await?;
-    let why = match coverage.map(|coverage| coverage.covers(from, at)) {
-        Some(Ok(())) => {
-            resolved.at = Some(at);
-            return Ok((resolved, Vec::new()));
-        }
+    let covers = |backup: &Job| coverage.as_ref().map(|coverage| coverage.covers(start(backup), at));
+    // Where changes lead from both, the one is taken that was complete by any clock.
+    let led = earlier.iter().chain([&backup]).find(|backup| matches!(covers(backup), Some(Ok(()))));
+    if let Some(from) = led {
+        let resolved = RestoreRequest { backup: from.id.clone(), at: Some(at), ..request.clone() };
+        return Ok((resolved, Vec::new()));
+    }
+    let why = match covers(&backup) {
         Some(Err(uncovered)) => told(&uncovered),
-        None => "its changes are not captured".to_owned(),
+        _ => "its changes are not captured".to_owned(),
     };
-    let completed = backup.completed_at.unwrap_or(from);
+    let completed = backup.completed_at.unwrap_or_else(|| start(&backup));
     let message =
         format!("{at:.0} is restored as backup {} found it, completed at {completed:.0}: {why}", backup.id);
+    let resolved = RestoreRequest { backup: backup.id, at: None, ..request.clone() };
     Ok((resolved, vec![Warning::new("PointNotExact", message)]))
+}
+
+fn start(backup: &Job) -> Timestamp {
+    backup.started_at.unwrap_or(backup.created_at)
 }
 
 fn told(uncovered: &log::Uncovered) -> String {
@@ -67,17 +71,30 @@ fn told(uncovered: &log::Uncovered) -> String {
     }
 }
 
-/// The newest backup that was complete at a time.
-async fn newest(services: &Services, resource: &str, at: Timestamp) -> Result<Job> {
+/// The newest backup that was complete at a time, and where it was not by every clock, as wrong as one may be, the newest
+/// that was: of the other some records may be from after that time.
+async fn newest(services: &Services, resource: &str, at: Timestamp) -> Result<(Job, Option<Job>)> {
+    let surely = at.checked_sub(CLOCK_SKEW).unwrap_or(Timestamp::MIN);
     let mut pages = services.jobs.jobs(JobKind::Backup, Some(resource));
-    let mut oldest = None;
+    let (mut oldest, mut newest) = (None, None);
     while let Some(page) = pages.next().await? {
-        for job in page.into_iter().filter(holdfast_common::jobs::Job::is_restorable) {
-            if job.completed_at.is_some_and(|completed| completed <= at) {
-                return Ok(job);
+        for job in page.into_iter().filter(Job::is_restorable) {
+            let Some(completed) = job.completed_at else { continue };
+            oldest = Some(completed);
+            if completed > at {
+                continue;
             }
-            oldest = job.completed_at;
+            let sure = completed <= surely;
+            match (newest.take(), sure) {
+                (None, false) => newest = Some(job),
+                (None, true) => return Ok((job, None)),
+                (Some(newest), true) => return Ok((newest, Some(job))),
+                (known, false) => newest = known,
+            }
         }
+    }
+    if let Some(newest) = newest {
+        return Ok((newest, None));
     }
     let hint = match oldest {
         Some(oldest) => format!("the first backup was complete at {oldest:.3}"),
@@ -121,7 +138,7 @@ impl<'a> Changes<'a> {
         let started: Timestamp = manifest.started_at.parse().map_err(|e| {
             Error::new(Code::Internal, format!("backup {} has no readable start: {e}", manifest.id))
         })?;
-        let from = started.checked_sub(SLACK).unwrap_or(Timestamp::MIN);
+        let from = started.checked_sub(CHANGES_BEFORE).unwrap_or(Timestamp::MIN);
         Ok(Some(Self { services, manifest, stream, from, until }))
     }
 

@@ -5,6 +5,7 @@ use super::quarantine::Finder;
 use super::sample::Part;
 use crate::capture;
 use crate::config::Policy;
+use crate::margins::CHANGES_BEFORE;
 use crate::services::Services;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use holdfast_common::jobs::{Job, JobKind};
@@ -16,15 +17,13 @@ use holdfast_vault::model::StreamKind;
 use holdfast_vault::read::verify::{self, Depth, Finding, Findings};
 use holdfast_vault::read::verify_structure::{self, StructureAt};
 use holdfast_vault::read::{RecordKeys, changes, tree_layers};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What an object costs of a call's bytes that is only looked at, or whose footer is opened: a request.
 const LOOK: u64 = 64 << 10;
-/// How much earlier than a backup the changes begin that it is completed by: clocks differ.
-const OVERLAP: SignedDuration = SignedDuration::from_mins(1);
 
 /// Where a verification stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,7 +255,7 @@ impl Verification<'_> {
         if !policy.capture || !is_newest(self.services, resource, id).await? {
             return Ok(None);
         }
-        let from = started.saturating_sub(OVERLAP).unwrap_or(started).as_millisecond();
+        let from = started.saturating_sub(CHANGES_BEFORE).unwrap_or(started).as_millisecond();
         let vault = &self.services.vault;
         for (name, size) in changes::list(vault, resource, from, i64::MAX).await? {
             let key = name.key();

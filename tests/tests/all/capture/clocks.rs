@@ -1,0 +1,74 @@
+//! Clocks that tell different times: a backup that only seems to be complete before a time is not built on.
+
+use super::{Shop, order};
+use holdfast_connectors::{OnConflict, TargetSpec};
+use holdfast_tests::{back_up, sorted_lines};
+use holdfast_workflow::capture::log;
+use holdfast_workflow::events::{RestoreRequest, Selection};
+use jiff::{SignedDuration, Timestamp};
+
+impl Shop {
+    /// Makes a backup tell another time at which it was complete.
+    async fn completed_at(&self, backup: &str, time: Timestamp) {
+        let change = |job: &mut holdfast_common::jobs::Job| {
+            job.completed_at = Some(time);
+            Ok(true)
+        };
+        self.cloud.services().jobs.change_job(backup, change).await.unwrap();
+    }
+
+    /// The backup that a time is restored from, and the ids of the records.
+    async fn restored(&self, at: Timestamp) -> (String, Vec<String>) {
+        let id = self.cloud.new_id();
+        let target = self.dir.path().join(&id);
+        let request = RestoreRequest {
+            backup: String::new(),
+            resource: Some("orders".to_owned()),
+            at: Some(at),
+            target: TargetSpec::Jsonl { path: target.clone() },
+            on_conflict: OnConflict::Fail,
+            selection: Selection::default(),
+        };
+        let job = self.cloud.run_restore(&id, &request).await.unwrap();
+        assert_eq!(job.warnings, [], "the time is restored exactly");
+        let id_of = |line: &Vec<u8>| {
+            let value: serde_json::Value = serde_json::from_slice(line).unwrap();
+            value["id"]["S"].as_str().unwrap().to_owned()
+        };
+        let lines = sorted_lines(&target);
+        let ids = lines.values().flatten().map(id_of).collect();
+        (job.detail["request"]["backup"].as_str().unwrap().to_owned(), ids)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_backup_that_seems_complete_before_a_time_is_not_built_on_where_an_earlier_one_leads_there() {
+    let shop = Shop::new().await;
+    shop.cloud.capture("orders").await.unwrap();
+    shop.put(&[order("a", 1)]).await;
+    let earlier = back_up(&shop.cloud, "orders").await;
+    shop.put(&[order("b", 1)]).await;
+    let at = Timestamp::now();
+    while Timestamp::now().as_millisecond() == at.as_millisecond() {}
+    shop.put(&[order("c", 1)]).await;
+    shop.cloud.capture("orders").await.unwrap();
+    let later = back_up(&shop.cloud, "orders").await;
+    let coverage = log::coverage(shop.cloud.services(), "orders").await.unwrap().unwrap();
+    assert_eq!(coverage.covers(coverage.since, at), Ok(()));
+
+    let minutes = SignedDuration::from_mins;
+    // By a clock that is ten minutes behind it is complete at that time, and one of its records is from after it.
+    shop.completed_at(&later, at).await;
+    shop.completed_at(&earlier, at - minutes(10)).await;
+    let (from, ids) = shop.restored(at).await;
+    assert_eq!((from, ids), (earlier.clone(), vec!["a".to_owned(), "b".to_owned()]));
+    // What no clock doubts is built on.
+    let at = coverage.watermark;
+    shop.completed_at(&later, at - minutes(10)).await;
+    shop.completed_at(&earlier, at - minutes(20)).await;
+    assert_eq!(shop.restored(at).await.0, later);
+    // Where nothing else leads there, its clock is believed.
+    shop.completed_at(&later, at - minutes(9)).await;
+    shop.completed_at(&earlier, at + minutes(9)).await;
+    assert_eq!(shop.restored(at).await.0, later);
+}
