@@ -1,5 +1,6 @@
 //! Captured changes by their times: which objects are missed, which are left unread, and how the rest is fetched.
 
+use crate::changes::said;
 use crate::engine::wrapping;
 use crate::watched_storage::Watched;
 use holdfast_vault::compress::Codec;
@@ -8,7 +9,6 @@ use holdfast_vault::format::changes::{Change, ChangeName, ChangesDescription, Ga
 use holdfast_vault::format::footer::{BlockIndex, ChangeSegment, Fence, Origin, Segment};
 use holdfast_vault::format::header::ObjectKind;
 use holdfast_vault::memory::MemoryStorage;
-use holdfast_vault::model::RecordEncoding;
 use holdfast_vault::read::Vault;
 use holdfast_vault::read::changes::{ALL_KEYS, ChangeObject, Unreplaced, Window, changes, gone, list};
 use holdfast_vault::read::verify;
@@ -40,7 +40,7 @@ impl Captured {
 
     /// An object as it is captured, of one change at each of some times.
     fn at(&self, times: &[i64]) -> ChangeName {
-        self.put(0, &said(), times.iter().map(|time| change(1, *time, 1)).collect())
+        self.put(0, &said("orders"), times.iter().map(|time| change(1, *time, 1)).collect())
     }
 
     async fn lose(&self, name: &ChangeName) {
@@ -58,19 +58,6 @@ impl Captured {
 
     async fn read(&self, stream: &str, window: Window, shard: (u128, u128)) -> Result<Vec<Change>> {
         changes(&self.vault, self.names().await, stream, window, shard).await
-    }
-}
-
-fn said() -> ChangesDescription {
-    ChangesDescription {
-        resource: "orders".to_owned(),
-        stream: "t".to_owned(),
-        encoding: RecordEncoding::DynamodbJson,
-        key: vec!["id".to_owned()],
-        since: 0,
-        gaps: Vec::new(),
-        replaces: Vec::new(),
-        follows: Vec::new(),
     }
 }
 
@@ -101,7 +88,7 @@ async fn what_is_lost_is_missed_in_its_own_time_only() {
     let captured = Captured::new().await;
     let (early, late) = (captured.at(&[10, 20]), captured.at(&[60, 70]));
     let follows = keys([&early, &late]);
-    captured.put(0, &ChangesDescription { follows, ..said() }, vec![change(2, 80, 1)]);
+    captured.put(0, &ChangesDescription { follows, ..said("orders") }, vec![change(2, 80, 1)]);
     captured.lose(&early).await;
     captured.lose(&late).await;
     // A window begins after its first moment and holds its last one.
@@ -131,7 +118,7 @@ async fn what_is_lost_is_missed_in_its_own_time_only() {
 async fn lost_objects_are_named_from_a_time_on() {
     let captured = Captured::new().await;
     let lost = [captured.at(&[10, 20]), captured.at(&[30]), captured.at(&[60, 70])];
-    let newest = ChangesDescription { follows: keys(&lost), ..said() };
+    let newest = ChangesDescription { follows: keys(&lost), ..said("orders") };
     captured.put(0, &newest, vec![change(2, 80, 1)]);
     assert_eq!(gone(&captured.vault, "orders", 0).await.unwrap(), []);
     for name in &lost {
@@ -143,7 +130,7 @@ async fn lost_objects_are_named_from_a_time_on() {
     assert_eq!(gone(&captured.vault, "orders", 71).await.unwrap(), []);
     // What is told as a gap is known to be missing.
     let gap = Gap { from: 5, to: 35, reason: "lost".to_owned() };
-    captured.put(0, &ChangesDescription { gaps: vec![gap], ..said() }, vec![change(3, 90, 1)]);
+    captured.put(0, &ChangesDescription { gaps: vec![gap], ..said("orders") }, vec![change(3, 90, 1)]);
     assert_eq!(gone(&captured.vault, "orders", 0).await.unwrap(), lost[2..]);
 }
 
@@ -151,9 +138,9 @@ async fn lost_objects_are_named_from_a_time_on() {
 async fn what_was_gathered_is_left_unread_and_not_missed() {
     let captured = Captured::new().await;
     let (one, other, single) = (captured.at(&[10]), captured.at(&[20]), captured.at(&[30]));
-    let last = ChangesDescription { follows: keys([&one, &other, &single]), ..said() };
+    let last = ChangesDescription { follows: keys([&one, &other, &single]), ..said("orders") };
     let last = captured.put(0, &last, vec![change(2, 40, 1)]);
-    let gathered = ChangesDescription { replaces: keys([&one, &other]), ..said() };
+    let gathered = ChangesDescription { replaces: keys([&one, &other]), ..said("orders") };
     let gathered = captured.put(1, &gathered, vec![change(1, 10, 1), change(1, 20, 1)]);
     for lost in [None, Some(&one)] {
         if let Some(name) = lost {
@@ -182,7 +169,7 @@ async fn what_was_gathered_is_left_unread_and_not_missed() {
 async fn an_object_as_it_was_captured_replaces_none() {
     let captured = Captured::new().await;
     let later = captured.at(&[50]);
-    let replaces = ChangesDescription { replaces: keys([&later]), ..said() };
+    let replaces = ChangesDescription { replaces: keys([&later]), ..said("orders") };
     captured.put(0, &replaces, vec![change(1, 10, 1)]);
     let read = captured.read("t", Window::ALL, ALL_KEYS).await.unwrap();
     assert_eq!(read.iter().map(|change| change.time).collect::<Vec<_>>(), [10, 50]);
@@ -193,21 +180,21 @@ async fn an_open_object_tells_its_key_and_what_it_unpacks_to() {
     let captured = Captured::new().await;
     // Two blocks of more than 1 MiB that compress to almost nothing, and one of a single change.
     let all: Vec<Change> = (1..=5).map(|key| change(key, 7, 600_000)).collect();
-    let name = captured.put(0, &said(), all.clone());
+    let name = captured.put(0, &said("orders"), all.clone());
     let object = captured.open(&name).await;
     assert_eq!(object.key(), name.key());
     assert_eq!(object.segments()[0].1.index.fences.len(), 3);
     assert_eq!(object.plain_bytes(), all.iter().map(length).sum::<u64>());
-    let empty = captured.put(0, &said(), Vec::new());
+    let empty = captured.put(0, &said("orders"), Vec::new());
     assert_eq!(captured.open(&empty).await.plain_bytes(), 0);
 }
 
 #[tokio::test]
 async fn a_key_of_a_later_block_is_found_in_a_small_object() {
     let captured = Captured::new().await;
-    let other = ChangesDescription { stream: "u".to_owned(), ..said() };
+    let other = ChangesDescription { stream: "u".to_owned(), ..said("orders") };
     let all: Vec<Change> = (1..=9).map(|key| change(key, 7, 600_000)).collect();
-    let segments = vec![(other, all.clone()), (said(), all.clone())];
+    let segments = vec![(other, all.clone()), (said("orders"), all.clone())];
     let (name, object) =
         write_segments(captured.vault.keys(), Codec::Zstd, captured.folder, 0, segments).unwrap();
     captured.watched.memory.overwrite(&name.key(), object.bytes);
@@ -225,10 +212,10 @@ async fn a_key_of_a_later_block_is_found_in_a_small_object() {
 #[tokio::test]
 async fn a_large_object_is_read_in_pieces_of_at_most_eight_mib() {
     let captured = Captured::new().await;
-    let other = ChangesDescription { stream: "s".to_owned(), ..said() };
+    let other = ChangesDescription { stream: "s".to_owned(), ..said("orders") };
     // Each change is a block of its own, and does not compress.
     let all: Vec<Change> = (1..=17).map(|key| change(key, 7, 1 << 20)).collect();
-    let segments = vec![(other, all[..3].to_vec()), (said(), all.clone())];
+    let segments = vec![(other, all[..3].to_vec()), (said("orders"), all.clone())];
     let (name, object) =
         write_segments(captured.vault.keys(), Codec::None, captured.folder, 0, segments).unwrap();
     captured.watched.memory.overwrite(&name.key(), object.bytes);
@@ -260,7 +247,7 @@ fn told(captured: &Captured, (from, to): (i64, i64), last: u8) -> ChangeName {
     writer.dense_block(&plain).unwrap();
     writer.segment(Segment::Changes(ChangeSegment {
         origin: Origin { stream: 0, task: 0, sequence: 0 },
-        description: serde_json::to_vec(&said()).unwrap(),
+        description: serde_json::to_vec(&said("orders")).unwrap(),
         from,
         to,
         last: vec![last; 16],

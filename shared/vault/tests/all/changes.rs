@@ -89,15 +89,16 @@ impl Fixture {
     }
 }
 
-fn said(replaces: Vec<String>) -> ChangesDescription {
+/// What is said of the changes of a resource's table `t`.
+pub(crate) fn said(resource: &str) -> ChangesDescription {
     ChangesDescription {
-        resource: "orders".to_owned(),
+        resource: resource.to_owned(),
         stream: "t".to_owned(),
         encoding: RecordEncoding::DynamodbJson,
         key: vec!["id".to_owned()],
         since: 0,
         gaps: Vec::new(),
-        replaces,
+        replaces: Vec::new(),
         follows: Vec::new(),
     }
 }
@@ -149,12 +150,12 @@ proptest! {
             given.push(history.clone());
             let mut names = Vec::new();
             for batch in &given {
-                names.push(fixture.put(0, &said(Vec::new()), batch.clone()).await.0);
+                names.push(fixture.put(0, &said("orders"), batch.clone()).await.0);
             }
             let some = gathered.min(given.len());
             if some > 0 {
                 let replaced = names[..some].iter().map(ChangeName::key).collect();
-                fixture.put(1, &said(replaced), given[..some].concat()).await;
+                fixture.put(1, &ChangesDescription { replaces: replaced, ..said("orders") }, given[..some].concat()).await;
                 if removed {
                     for name in &names[..some] {
                         fixture.memory.delete(&name.key()).await.unwrap();
@@ -206,7 +207,7 @@ async fn a_key_is_found_in_a_large_object_with_few_requests() {
     let fixture = Fixture::new().await;
     // 64 changes of 50 KB each of 20 keys; those of a key span several blocks of 1 MiB.
     let all = large(20, 64);
-    fixture.put(0, &said(Vec::new()), all.clone()).await;
+    fixture.put(0, &said("orders"), all.clone()).await;
     for key in [0, 7, 19] {
         let hash = u128::from_be_bytes([key; 16]);
         fixture.requests();
@@ -223,7 +224,7 @@ async fn a_key_is_found_in_a_large_object_with_few_requests() {
 #[tokio::test]
 async fn a_small_object_takes_one_request_and_what_is_out_of_time_none() {
     let fixture = Fixture::new().await;
-    fixture.put(0, &said(Vec::new()), vec![change(1, 1, 100), change(2, 2, 200)]).await;
+    fixture.put(0, &said("orders"), vec![change(1, 1, 100), change(2, 2, 200)]).await;
     assert_eq!(fixture.read(Window::ALL, ALL_KEYS).await.unwrap().len(), 2);
     assert_eq!(fixture.requests(), 1);
     assert_eq!(fixture.read(Window { after: 200, to: 900 }, ALL_KEYS).await.unwrap(), []);
@@ -236,7 +237,7 @@ async fn an_object_without_changes_tells_of_its_gaps() {
     let fixture = Fixture::new().await;
     let gap = Gap { from: 50, to: 90, reason: "why".to_owned() };
     let (name, size) =
-        fixture.put(0, &ChangesDescription { gaps: vec![gap], ..said(Vec::new()) }, Vec::new()).await;
+        fixture.put(0, &ChangesDescription { gaps: vec![gap], ..said("orders") }, Vec::new()).await;
     assert_eq!((name.from, name.to), (50, 90));
     let object = ChangeObject::open(&fixture.vault, &name, size).await.unwrap();
     assert_eq!(object.descriptions().next().unwrap().gaps.len(), 1);
@@ -249,9 +250,9 @@ async fn streams_are_kept_apart() {
     let fixture = Fixture::new().await;
     let keys = fixture.vault.keys();
     let folder = ChangeName::folder_of(keys, "orders").unwrap();
-    let other = ChangesDescription { stream: "u".to_owned(), ..said(Vec::new()) };
+    let other = ChangesDescription { stream: "u".to_owned(), ..said("orders") };
     let segments =
-        vec![(said(Vec::new()), vec![change(1, 1, 10)]), (other, vec![change(1, 2, 20), change(2, 1, 30)])];
+        vec![(said("orders"), vec![change(1, 1, 10)]), (other, vec![change(1, 2, 20), change(2, 1, 30)])];
     let (name, object) = write_segments(keys, Codec::None, folder, 0, segments).unwrap();
     let size = object.bytes.len() as u64;
     fixture.memory.overwrite(&name.key(), object.bytes);
@@ -267,7 +268,7 @@ async fn streams_are_kept_apart() {
 #[tokio::test]
 async fn any_change_of_a_byte_is_found() {
     let fixture = Fixture::new().await;
-    let (name, size) = fixture.put(0, &said(Vec::new()), vec![change(1, 1, 10), change(2, 1, 20)]).await;
+    let (name, size) = fixture.put(0, &said("orders"), vec![change(1, 1, 10), change(2, 1, 20)]).await;
     let whole = fixture.memory.get(&name.key(), ByteRange::All).await.unwrap();
     for at in 0..whole.len() {
         let mut bytes = whole.to_vec();
@@ -288,10 +289,10 @@ async fn any_change_of_a_byte_is_found() {
 #[tokio::test]
 async fn an_object_under_another_name_is_found() {
     let fixture = Fixture::new().await;
-    let (name, size) = fixture.put(0, &said(Vec::new()), vec![change(1, 1, 10), change(2, 1, 20)]).await;
+    let (name, size) = fixture.put(0, &said("orders"), vec![change(1, 1, 10), change(2, 1, 20)]).await;
     let whole = fixture.memory.get(&name.key(), ByteRange::All).await.unwrap();
     let other_folder = ChangeName::folder_of(fixture.vault.keys(), "other").unwrap();
-    let other = fixture.put(0, &said(Vec::new()), Vec::new()).await.0.object;
+    let other = fixture.put(0, &said("orders"), Vec::new()).await.0.object;
     for wrong in [
         ChangeName { from: 5, ..name.clone() },
         ChangeName { to: 999, ..name.clone() },

@@ -1,14 +1,14 @@
 //! Copies of captured changes and of records of undos: opened on their way, whatever is gathered meanwhile.
 
+use crate::changes::said;
 use crate::copying_again::{DRY, HOW, VERIFY, Witness, delete, names, over, place, to};
 use crate::rotation::{back_up, made, opened, take};
 use bytes::Bytes;
 use holdfast_vault::compress::Codec;
 use holdfast_vault::copy::What;
 use holdfast_vault::error::{Code, Result};
-use holdfast_vault::format::changes::{Change, ChangeName, ChangesDescription};
+use holdfast_vault::format::changes::{Change, ChangeName};
 use holdfast_vault::memory::MemoryStorage;
-use holdfast_vault::model::RecordEncoding;
 use holdfast_vault::read::Vault;
 use holdfast_vault::read::changes::{ALL_KEYS, Window, changes, list};
 use holdfast_vault::storage::{ByteRange, Storage as _};
@@ -28,19 +28,10 @@ fn change(time: i64) -> Change {
 
 /// A change object of a resource with the changes of these times, under its name.
 fn sealed(vault: &Vault, resource: &str, level: u8, times: &[i64]) -> (String, Bytes) {
-    let said = ChangesDescription {
-        resource: resource.to_owned(),
-        stream: "t".to_owned(),
-        encoding: RecordEncoding::Json,
-        key: vec!["/id".to_owned()],
-        since: 0,
-        gaps: Vec::new(),
-        replaces: Vec::new(),
-        follows: Vec::new(),
-    };
     let folder = ChangeName::folder_of(vault.keys(), resource).unwrap();
     let all = times.iter().map(|time| change(*time)).collect();
-    let (name, object) = write_changes(vault.keys(), Codec::Zstd, folder, level, &said, all).unwrap();
+    let (name, object) =
+        write_changes(vault.keys(), Codec::Zstd, folder, level, &said(resource), all).unwrap();
     (name.key(), object.bytes)
 }
 

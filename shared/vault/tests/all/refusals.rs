@@ -1,15 +1,15 @@
 //! What a reader refuses though it is sealed right: what the format says that it must.
 
+use crate::changes::said;
 use holdfast_vault::compress::{Codec, Compressor, expand};
 use holdfast_vault::crypto::{DigestSum, SecretKey};
 use holdfast_vault::error::Code;
-use holdfast_vault::format::changes::{Change, ChangeName, ChangesDescription};
+use holdfast_vault::format::changes::{Change, ChangeName};
 use holdfast_vault::format::entry::TreeEntry;
 use holdfast_vault::format::footer::{BlockIndex, DeltaCounts, Footer, Origin, RunSegment, Segment};
 use holdfast_vault::format::header::{Id, ObjectKind};
 use holdfast_vault::format::wire::{Reader, put_bytes, put_number, put_signed};
 use holdfast_vault::memory::MemoryStorage;
-use holdfast_vault::model::RecordEncoding;
 use holdfast_vault::read::Vault;
 use holdfast_vault::read::changes::{ALL_KEYS, Window, changes, list};
 use holdfast_vault::read::vault::WrappingKey;
@@ -91,16 +91,6 @@ async fn vault() -> (Vault, MemoryStorage) {
 async fn captured_changes_under_another_name_are_refused() {
     let (vault, storage) = vault().await;
     let folder = |name: &str| ChangeName::folder_of(vault.keys(), name).unwrap();
-    let said = ChangesDescription {
-        resource: "shop".to_owned(),
-        stream: "t".to_owned(),
-        encoding: RecordEncoding::Json,
-        key: vec!["/id".to_owned()],
-        since: 0,
-        gaps: Vec::new(),
-        replaces: Vec::new(),
-        follows: Vec::new(),
-    };
     let change = Change {
         hash: [3; 16],
         time: 500,
@@ -110,7 +100,8 @@ async fn captured_changes_under_another_name_are_refused() {
         after: Some(b"{}".to_vec()),
     };
     let (name, object) =
-        write_changes(vault.keys(), Codec::Zstd, folder("shop"), 0, &said, vec![change.clone()]).unwrap();
+        write_changes(vault.keys(), Codec::Zstd, folder("shop"), 0, &said("shop"), vec![change.clone()])
+            .unwrap();
     storage.overwrite(&name.key(), object.bytes.clone());
     let read = async |resource: &str| {
         let names = list(&vault, resource, i64::MIN, i64::MAX).await.unwrap();

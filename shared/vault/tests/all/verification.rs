@@ -1,12 +1,13 @@
 //! What a verification finds, and what it counts: objects, the vault's foundations, runs, state tables, tree segments.
 
+use crate::changes::said;
 use crate::engine::{FIRST, store, wrapping};
 use crate::rotation::{back_up, made};
 use crate::tree_kit::{finished, meta, put, sealed, tree_writer, unsealed};
 use crate::watched_storage::Watched;
 use holdfast_vault::compress::Codec;
 use holdfast_vault::crypto::{DigestSum, SecretKey, sha256};
-use holdfast_vault::format::changes::{Change as Captured, ChangeName, ChangesDescription};
+use holdfast_vault::format::changes::{Change as Captured, ChangeName};
 use holdfast_vault::format::entry::{DeltaEntry, TreeEntry};
 use holdfast_vault::format::footer::{
     BlockIndex, DeltaCounts, Fence, IndexSegment, RunSegment, Segment, TreeSegment,
@@ -14,7 +15,7 @@ use holdfast_vault::format::footer::{
 use holdfast_vault::format::header::{Id, ObjectKind};
 use holdfast_vault::format::root::WrappedKey;
 use holdfast_vault::memory::MemoryStorage;
-use holdfast_vault::model::{Part, RecordEncoding, StreamKind};
+use holdfast_vault::model::{Part, StreamKind};
 use holdfast_vault::read::Vault;
 use holdfast_vault::read::verify::{self, Depth, Finding, Findings};
 use holdfast_vault::storage::{Storage as _, StoredSum};
@@ -108,16 +109,6 @@ async fn the_checksum_that_a_store_keeps_is_compared_where_one_is_known() {
 
 /// A change object in the store: its name and size.
 fn captured(vault: &Vault, storage: &MemoryStorage) -> (ChangeName, u64) {
-    let said = ChangesDescription {
-        resource: "r".to_owned(),
-        stream: "t".to_owned(),
-        encoding: RecordEncoding::Json,
-        key: vec!["/id".to_owned()],
-        since: 0,
-        gaps: Vec::new(),
-        replaces: Vec::new(),
-        follows: Vec::new(),
-    };
     let change = Captured {
         hash: [3; 16],
         time: 500,
@@ -127,7 +118,8 @@ fn captured(vault: &Vault, storage: &MemoryStorage) -> (ChangeName, u64) {
         after: Some(b"{}".to_vec()),
     };
     let folder = ChangeName::folder_of(vault.keys(), "r").unwrap();
-    let (name, object) = write_changes(vault.keys(), Codec::Zstd, folder, 0, &said, vec![change]).unwrap();
+    let (name, object) =
+        write_changes(vault.keys(), Codec::Zstd, folder, 0, &said("r"), vec![change]).unwrap();
     storage.overwrite(&name.key(), object.bytes.clone());
     (name, object.bytes.len() as u64)
 }

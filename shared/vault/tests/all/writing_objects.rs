@@ -1,13 +1,13 @@
 //! Sealed objects byte by byte as the specification has them, and the blocks of captured changes.
 
+use crate::changes::said;
 use holdfast_vault::compress::{Codec, Compressor};
 use holdfast_vault::crypto::SecretKey;
-use holdfast_vault::format::changes::{Change, ChangesDescription};
+use holdfast_vault::format::changes::Change;
 use holdfast_vault::format::footer::{Fence, Segment};
 use holdfast_vault::format::header::{Header, Id, ObjectKind};
 use holdfast_vault::keys::KeyRing;
 use holdfast_vault::memory::MemoryStorage;
-use holdfast_vault::model::RecordEncoding;
 use holdfast_vault::read::{OpenObject, Vault};
 use holdfast_vault::write::changes::write_changes;
 use holdfast_vault::write::object::aad;
@@ -93,18 +93,8 @@ fn change(key: u8, value: usize) -> Change {
 /// The fences of the blocks in which changes of some values are written.
 fn fences_of(values: &[usize]) -> Vec<Fence> {
     let keys = ring(1);
-    let said = ChangesDescription {
-        resource: "orders".to_owned(),
-        stream: "t".to_owned(),
-        encoding: RecordEncoding::Json,
-        key: Vec::new(),
-        since: 0,
-        gaps: Vec::new(),
-        replaces: Vec::new(),
-        follows: Vec::new(),
-    };
     let changes = (1..).zip(values).map(|(key, value)| change(key, *value)).collect();
-    let (_, object) = write_changes(&keys, Codec::Zstd, [3; 16], 0, &said, changes).unwrap();
+    let (_, object) = write_changes(&keys, Codec::Zstd, [3; 16], 0, &said("orders"), changes).unwrap();
     let footer = opened(&keys, &object).footer;
     let fences = footer.segments[0].index().fences.clone();
     assert_eq!((footer.segments.len(), footer.blocks.len()), (1, fences.len()));

@@ -18,10 +18,8 @@ use jiff::{SignedDuration, Timestamp};
 const STREAM: &str = "orders";
 
 impl Shop {
-    /// Captures one change as of now.
-    async fn change(&self, number: u64) {
-        let now = self.services.clock.now().as_millisecond();
-        let since = self.services.jobs.capture("shop").await.unwrap().map_or(now, |row| row.since);
+    /// Writes an object of one change as of now.
+    async fn write(&self, number: u64, level: u8, since: i64, replaces: Vec<String>) -> ChangeName {
         let description = ChangesDescription {
             resource: "shop".to_owned(),
             stream: STREAM.to_owned(),
@@ -29,12 +27,12 @@ impl Shop {
             key: vec!["id".to_owned()],
             since,
             gaps: Vec::new(),
-            replaces: Vec::new(),
+            replaces,
             follows: Vec::new(),
         };
         let change = Change {
             hash: u128::from(number).to_be_bytes(),
-            time: now,
+            time: self.services.clock.now().as_millisecond(),
             sequence: format!("{number}"),
             key: b"[1]".to_vec(),
             before: None,
@@ -42,8 +40,17 @@ impl Shop {
         };
         let keys = self.services.vault.keys();
         let folder = ChangeName::folder_of(keys, "shop").unwrap();
-        let (name, object) = write_changes(keys, Codec::Zstd, folder, 0, &description, vec![change]).unwrap();
+        let (name, object) =
+            write_changes(keys, Codec::Zstd, folder, level, &description, vec![change]).unwrap();
         self.services.vault.storage().put_if_absent(&name.key(), object.bytes).await.unwrap();
+        name
+    }
+
+    /// Captures one change as of now.
+    async fn change(&self, number: u64) {
+        let now = self.services.clock.now().as_millisecond();
+        let since = self.services.jobs.capture("shop").await.unwrap().map_or(now, |row| row.since);
+        self.write(number, 0, since, Vec::new()).await;
         let note = |row: Option<CaptureRow>| {
             let mut row = row.unwrap_or(CaptureRow { since, newest: since, ..CaptureRow::default() });
             (row.stream, row.key) = (STREAM.to_owned(), vec!["id".to_owned()]);
@@ -141,29 +148,7 @@ async fn nothing_replaces_an_object_of_its_own_level() {
     for (of, replaced, wanted) in
         [(1, larger, GATHERED as u64), (0, left, GATHERED as u64), (1, left, GATHERED as u64 + 1)]
     {
-        let description = ChangesDescription {
-            resource: "shop".to_owned(),
-            stream: STREAM.to_owned(),
-            encoding: RecordEncoding::DynamodbJson,
-            key: vec!["id".to_owned()],
-            since: 0,
-            gaps: Vec::new(),
-            replaces: vec![replaced.key()],
-            follows: Vec::new(),
-        };
-        let (keys, time) = (shop.services.vault.keys(), shop.services.clock.now().as_millisecond());
-        let change = Change {
-            hash: [1; 16],
-            time,
-            sequence: "1".to_owned(),
-            key: b"[1]".to_vec(),
-            before: None,
-            after: None,
-        };
-        let folder = ChangeName::folder_of(keys, "shop").unwrap();
-        let (name, object) =
-            write_changes(keys, Codec::Zstd, folder, of, &description, vec![change]).unwrap();
-        shop.bench.vault.put_if_absent(&name.key(), object.bytes).await.unwrap();
+        let name = shop.write(1, of, 0, vec![replaced.key()]).await;
         assert_eq!(shop.dry_run().await.condemned, wanted, "level {of} replaces {}", replaced.level);
         shop.bench.vault.delete(&name.key()).await.unwrap();
     }
