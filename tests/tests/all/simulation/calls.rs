@@ -4,6 +4,7 @@ use super::stage::Teller;
 use super::tally::Happened;
 use super::world::World;
 use holdfast_vault::error::{Code, Error, Result};
+use holdfast_workflow::capture::{self, CaptureEvent, CheckEvent, ExpireEvent};
 use holdfast_workflow::events::{
     Caught, FailEvent, JobEvent, JoinEvent, PlanEvent, RestoreEvent, TaskEvent, UndoEvent, VerifyEvent,
 };
@@ -25,6 +26,9 @@ pub(super) enum Request {
     Restore(RestoreEvent),
     Undo(UndoEvent),
     Prune(PruneEvent),
+    Capture(CaptureEvent),
+    Check(CheckEvent),
+    Expire(ExpireEvent),
     Fail(FailEvent),
 }
 
@@ -54,6 +58,9 @@ async fn perform(services: &Services, request: &Request) -> Result<Value> {
         Request::Restore(event) => restore::restore(services, event).await,
         Request::Undo(event) => handler::encode(&undo::undo(services, event).await?),
         Request::Prune(event) => prune::prune(services, event).await,
+        Request::Capture(event) => handler::encode(&capture::capture(services, event).await?),
+        Request::Check(event) => handler::encode(&capture::check(services, event).await?),
+        Request::Expire(event) => handler::encode(&capture::expire(services, event).await?),
         Request::Fail(event) => handler::encode(&fail::fail(services, event).await?),
     }
 }
@@ -152,8 +159,10 @@ fn unknown() -> Caught {
 
 /// Begins a call of a handler; somebody may wait for what it answers.
 fn begin(world: &Arc<World>, request: Request, teller: Option<Teller<Result<Value>>>) {
-    let on = world.clone();
-    world.stage.enter(world.handler(), async move {
+    let (on, mut role) = (world.clone(), world.handler());
+    // What a time was is read from what is listed, which S3 and directories tell as it is.
+    role.weather.reads_changes = matches!(request, Request::Restore(_));
+    world.stage.enter(role, async move {
         let answer = perform(&on.rough, &request).await;
         if let Err(error) = &answer
             && error.code == Code::Internal
@@ -170,7 +179,9 @@ fn begin(world: &Arc<World>, request: Request, teller: Option<Teller<Result<Valu
 fn later(world: &Arc<World>, request: Request) {
     let on = world.clone();
     let minutes = world.chance(|chance| {
-        let most = chance.of(&[3, 30, 300, 600, 3_000, 10_000]);
+        // A stream holds its records for a day; what a machine called may come at any time.
+        let days = !matches!(request, Request::Capture(_));
+        let most = chance.of(if days { &[3, 30, 300, 600, 3_000, 10_000][..] } else { &[3, 30, 300, 600] });
         chance.below(most)
     });
     let time = world.stage.now() + SignedDuration::from_mins(i64::try_from(minutes).unwrap());

@@ -6,6 +6,7 @@ use super::tally::Happened;
 use super::world::{Running, World};
 use async_trait::async_trait;
 use holdfast_vault::error::{Code, Error, Result};
+use holdfast_workflow::capture::{CheckAnswer, CheckEvent, ExpireEvent};
 use holdfast_workflow::events::{
     BackupInput, Caught, Committed, Execution, FailEvent, JobEvent, JoinEvent, Joins, PlanEvent, Planned,
     RestoreEvent, RestoreInput, TaskAnswer, TaskEvent, UndoAnswer, UndoEvent, UndoInput, VerifyAnswer,
@@ -139,7 +140,23 @@ impl Machine<'_> {
         let event = JobEvent { job: planned.job };
         let committed: Committed = read(invoke(self.world, Request::Commit(event)).await?);
         // What comes after the commit fails no backup.
-        let _ = self.verified(VerifyEvent { job: committed.job, level: None, progress: None }).await;
+        let event = VerifyEvent { job: committed.job.clone(), level: None, progress: None };
+        let _ = self.verified(event).await;
+        if committed.captured {
+            let _ = self.checked(committed.job).await;
+        }
+        Ok(())
+    }
+
+    /// Whether a change was missed before a backup.
+    async fn checked(&self, check: String) -> Outcome {
+        let mut event = CheckEvent { check, last: false };
+        let answer: CheckAnswer = read(invoke(self.world, Request::Check(event.clone())).await?);
+        if answer.again {
+            self.world.stage.after(SignedDuration::from_secs(120)).await;
+            event.last = true;
+            invoke(self.world, Request::Check(event)).await?;
+        }
         Ok(())
     }
 
@@ -250,6 +267,13 @@ impl Machine<'_> {
                 break planned;
             }
         };
+        if planned.expire {
+            let expire =
+                async |event: ExpireEvent| invoke(self.world, Request::Expire(event)).await.map(|_| ());
+            let each = self.list(&planned.expiries.key).await?.into_iter();
+            let each = each.map(|event| Box::pin(expire(event)) as Pin<Box<dyn Future<Output = _> + Send>>);
+            map(each.collect()).await?;
+        }
         let list = self.list(&planned.tasks.key).await?;
         let sweep = async |shard: SweepEvent| {
             loop {

@@ -1,11 +1,12 @@
-//! The whole workflow on a virtual clock: dispatch, backups, restores, undos, verification, prunes, holds and deletions,
-//! with ports that fail and listings that are old, handlers that crash and come late, and clocks that differ. What must
-//! hold is watched at every write and deletion, and proved when quiet days have passed.
+//! The whole workflow on a virtual clock: dispatch, backups, captured changes, restores, undos, verification, prunes, holds
+//! and deletions, with ports that fail and listings that are old, handlers that crash and come late, and clocks that differ.
+//! What must hold is watched at every write and deletion, and proved when quiet days have passed.
 //!
 //! `HOLDFAST_SEEDS` says how many histories, `HOLDFAST_FIRST_SEED` from which on; `HOLDFAST_SEED` repeats one alone.
 //! `tests/soak` runs more.
 
 mod calls;
+mod captured;
 mod keeping;
 mod machines;
 mod model;
@@ -14,6 +15,7 @@ mod ports;
 mod rules;
 mod stage;
 mod tally;
+mod till;
 mod world;
 
 use crate::increments::seeds::Seeds;

@@ -3,9 +3,10 @@
 use super::keeping;
 use super::stage::Stage;
 use super::tally::{Happened, Tally};
+use super::till::Till;
 use crate::increments::bench::Lines;
 use holdfast_common::jobs::{DeletedBy, JobKind, JobStore, Status};
-use holdfast_vault::format::manifest::{Manifest, StoredObject};
+use holdfast_vault::format::manifest::StoredObject;
 use holdfast_vault::read::Vault;
 use holdfast_workflow::config::Resource;
 use jiff::{SignedDuration, Timestamp};
@@ -50,6 +51,7 @@ pub(super) struct Model {
     jobs: JobStore,
     stage: Stage,
     tally: Arc<Tally>,
+    till: Arc<Till>,
     known: Mutex<Known>,
 }
 
@@ -61,8 +63,15 @@ impl std::fmt::Debug for Model {
 
 impl Model {
     /// A model over the vault and the job table as they are, without faults.
-    pub(super) fn new(vault: Vault, jobs: JobStore, stage: &Stage, tally: &Arc<Tally>) -> Self {
-        Self { vault, jobs, stage: stage.clone(), tally: tally.clone(), known: Mutex::default() }
+    pub(super) fn new(
+        vault: Vault,
+        jobs: JobStore,
+        stage: &Stage,
+        tally: &Arc<Tally>,
+        till: &Arc<Till>,
+    ) -> Self {
+        let (stage, tally, till) = (stage.clone(), tally.clone(), till.clone());
+        Self { vault, jobs, stage, tally, till, known: Mutex::default() }
     }
 
     /// Looks at an object that was just written.
@@ -89,7 +98,10 @@ impl Model {
         }
         known.live.insert(id.to_owned(), objects);
         let began: Timestamp = manifest.started_at.parse().unwrap();
-        known.read.insert(id.to_owned(), (source(&manifest), began));
+        match manifest.source["path"].as_str() {
+            Some(path) => drop(known.read.insert(id.to_owned(), (PathBuf::from(path), began))),
+            None => self.till.complete(id, began, self.stage.now()),
+        }
     }
 
     /// Looks at an object that is about to be deleted from the vault.
@@ -106,6 +118,11 @@ impl Model {
                 }
             }
             known.gone.insert(id.to_owned());
+            return;
+        }
+        if key.starts_with("changes/") {
+            // What goes with it is looked at where changes are read.
+            self.tally.count(Happened::ChangesGone);
             return;
         }
         let known = self.known.lock().unwrap();
@@ -173,10 +190,10 @@ impl Model {
         known.sources.iter().filter_map(quiet).collect()
     }
 
-    /// What a backup must give back; none where its source was written into while it may have read it.
+    /// What a backup of lines must give back; none where its source was written into while it may have read it.
     pub(super) fn expected(&self, backup: &str) -> Option<Lines> {
         let known = self.known.lock().unwrap();
-        let (path, began) = &known.read[backup];
+        let (path, began) = known.read.get(backup)?;
         if known.written.get(path).is_some_and(|written| *began - SKEW <= *written) {
             return None;
         }
@@ -242,9 +259,4 @@ impl Model {
         known.prunes = if begins { before + 1 } else { before - 1 };
         before
     }
-}
-
-/// The directory that a backup read.
-fn source(manifest: &Manifest) -> PathBuf {
-    PathBuf::from(manifest.source["path"].as_str().unwrap())
 }

@@ -138,7 +138,8 @@ impl Port {
 
     async fn listed(&self, prefix: &str, after: Option<&str>) -> Result<Listing> {
         let old = self.stage.staleness();
-        if old.is_zero() {
+        let is_new = prefix.starts_with("changes/") && self.stage.reads_changes();
+        if old.is_zero() || is_new {
             return self.inner.list(prefix, after).await;
         }
         self.tally.count(Happened::StaleList);

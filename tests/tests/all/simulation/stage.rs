@@ -38,6 +38,8 @@ pub(super) struct Weather {
     pub(super) rough: u64,
     /// So many of a hundred listings and queries tell what was minutes ago.
     pub(super) stale: u64,
+    /// Listings of captured changes are new all the same.
+    pub(super) reads_changes: bool,
     /// The process ends at this call.
     pub(super) crash_at: Option<u64>,
     /// This call is held for so long.
@@ -46,7 +48,8 @@ pub(super) struct Weather {
 
 impl Weather {
     /// Nothing goes wrong.
-    pub(super) const FAIR: Self = Self { rough: 0, stale: 0, crash_at: None, hold: None };
+    pub(super) const FAIR: Self =
+        Self { rough: 0, stale: 0, reads_changes: false, crash_at: None, hold: None };
 }
 
 /// What becomes of one call of a port.
@@ -238,6 +241,11 @@ impl Stage {
             self.crash().await;
         }
         fate
+    }
+
+    /// Whether who acts relies on listings of captured changes.
+    pub(super) fn reads_changes(&self) -> bool {
+        self.lock().acting.as_ref().is_some_and(|acting| acting.role.weather.reads_changes)
     }
 
     /// How old what a listing or query tells is; zero where it is new.

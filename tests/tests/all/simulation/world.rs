@@ -6,16 +6,17 @@ use super::model::{Model, SKEW};
 use super::ports::{ActorsClock, Port, client};
 use super::stage::{Number, Role, Stage, Weather};
 use super::tally::{Happened, Tally};
+use super::till::Till;
 use crate::increments::bench::{Lines, small};
 use crate::increments::chance::Chance;
+use async_trait::async_trait;
 use holdfast_common::clock::{Clock, Ids, SeededIds};
 use holdfast_common::jobs::{JobKind, JobStore};
 use holdfast_common::telemetry::NoMetrics;
-use holdfast_connectors::SourceSpec;
-use holdfast_local::clients::HomeClients;
+use holdfast_connectors::{Clients, SourceSpec};
 use holdfast_local::dynamodb::EmbeddedDynamoDb;
 use holdfast_vault::crypto::SecretKey;
-use holdfast_vault::error::Error;
+use holdfast_vault::error::{Code, Error, Result};
 use holdfast_vault::memory::{MemoryCloud, MemoryStorage};
 use holdfast_vault::read::Vault;
 use holdfast_vault::read::vault::WrappingKey;
@@ -44,6 +45,8 @@ pub(super) struct World {
     pub(super) stage: Stage,
     pub(super) tally: Arc<Tally>,
     pub(super) model: Arc<Model>,
+    pub(super) till: Arc<Till>,
+    pub(super) tables: EmbeddedDynamoDb,
     pub(super) dir: tempfile::TempDir,
     /// As handlers reach everything.
     pub(super) rough: Services,
@@ -55,6 +58,20 @@ pub(super) struct World {
     ids: SeededIds,
     calm: AtomicBool,
     directories: AtomicU64,
+}
+
+/// The service's tables, which never fail: those of the job table go through a port of their own.
+struct Tables(EmbeddedDynamoDb);
+
+#[async_trait]
+impl Clients for Tables {
+    async fn dynamodb(&self, _: Option<&str>, _: Option<&str>) -> Result<aws_sdk_dynamodb::Client> {
+        Ok(self.0.client())
+    }
+
+    async fn s3(&self, _: Option<&str>, _: Option<&str>) -> Result<aws_sdk_s3::Client> {
+        Err(Error::new(Code::InvalidInput, "there are no buckets here"))
+    }
 }
 
 impl World {
@@ -71,13 +88,14 @@ impl World {
         let tables = EmbeddedDynamoDb::memory().unwrap();
         let jobs = JobStore::new(tables.client(), "jobs", clock.clone());
         jobs.create_table_if_missing().await.unwrap();
-        let model = Arc::new(Model::new(plain.clone(), jobs.clone(), &stage, tally));
+        let till = Arc::new(Till::default());
+        let model = Arc::new(Model::new(plain.clone(), jobs.clone(), &stage, tally, &till));
         let port = |store: &MemoryStorage, model| Arc::new(Port::new(store.clone(), &stage, tally, model));
         let fair = Services {
             jobs,
             vault: plain,
             staging: Arc::new(staging.clone()),
-            clients: Arc::new(HomeClients::new(tables.clone())),
+            clients: Arc::new(Tables(tables.clone())),
             clock: clock.clone(),
             metrics: Arc::new(NoMetrics),
             limits,
@@ -98,6 +116,8 @@ impl World {
             tally: tally.clone(),
             stage,
             model,
+            till,
+            tables,
             rough,
             fair,
             vault,
@@ -137,6 +157,7 @@ impl World {
             let weather = Weather {
                 rough: chance.of(&[0, 0, 0, 0, 3, 10, 40]),
                 stale: chance.of(&[0, 0, 20, 100]),
+                reads_changes: false,
                 crash_at: chance.percent(4).then(|| 1 + chance.below(40)),
                 hold: chance.percent(4).then(|| (1 + chance.below(40), SignedDuration::from_secs(seconds))),
             };
@@ -172,8 +193,7 @@ impl World {
     }
 
     /// Stores a resource's document.
-    pub(super) async fn configure(&self, name: &str, path: &Path, policy: Policy) {
-        let source = SourceSpec::Jsonl { path: path.to_path_buf(), key: vec!["/id".to_owned()] };
+    pub(super) async fn configure(&self, name: &str, source: SourceSpec, policy: Policy) {
         let resource = Resource { name: name.to_owned(), source, policy };
         let document = serde_json::to_value(&resource).unwrap();
         self.fair.jobs.put_resource(name, &document).await.unwrap();
