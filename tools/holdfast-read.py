@@ -73,8 +73,9 @@ TAIL_SIZE = 64 << 10
 OPEN_OBJECTS = 64
 BLOCK_CACHE_SIZE = 64 << 20
 HASHES_AT_ONCE = 1 << 20
-# How far the times of changes may be from those of backups. A change that is applied again changes nothing.
-CLOCK_MARGIN_MS = 60_000
+# How far the times of changes may be from those of backups: clocks may be wrong by ten minutes, and streams tell whole
+# seconds. A change that is applied again changes nothing.
+CLOCK_MARGIN_MS = 11 * 60_000
 
 ULID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 HEX_ID = re.compile(r"[0-9a-f]{32}")
@@ -2765,7 +2766,7 @@ def point_in_time(backup: Backup, options: argparse.Namespace) -> tuple[list[Str
         if latest < until:
             print(f"note: {stream.title}: the last captured change is of {format_ms(latest)}")
         same = [one for one in segments if (one.encoding, one.key) == (stream.encoding, stream.key)]
-        window = (start - CLOCK_MARGIN_MS, until)
+        window = (changes_begin(segments, start), until)
         others = [one for one in segments if one not in same]
         if any(True for _ in capture.changes(others, *window)):
             problems.append(f"{stream.title}: there are changes of records with another key or encoding")
@@ -2784,6 +2785,15 @@ def point_in_time(backup: Backup, options: argparse.Namespace) -> tuple[list[Str
     return chosen, overlays
 
 
+def changes_begin(segments: Sequence[ChangeSegment], start: int) -> int:
+    """After when the changes of a stream are applied to a backup that began at a time, in milliseconds.
+
+    What the backup saw already changes nothing where all that followed was captured: so nothing from before a gap.
+    """
+    gaps = (gap.end for segment in segments for gap in segment.gaps)
+    return max([start - CLOCK_MARGIN_MS, *(end for end in gaps if end <= start)])
+
+
 def add_captured(backup: Backup, capture: Capture, start: int, until: int) -> None:
     """Adds streams that the backup does not have, and whose records appeared after it."""
     manifest = backup.manifest
@@ -2792,7 +2802,7 @@ def add_captured(backup: Backup, capture: Capture, start: int, until: int) -> No
         if any(stream.name == name for stream in streams):
             continue
         segments = capture.of_stream(name)
-        if any(True for _ in capture.changes(segments, start - CLOCK_MARGIN_MS, until)):
+        if any(True for _ in capture.changes(segments, changes_begin(segments, start), until)):
             empty = {"name": name, "kind": "records", "encoding": segments[-1].encoding, "digest": "0" * 64}
             streams.append(parse_stream(len(streams), {**empty, "key": list(segments[-1].key), "layers": []}))
     backup.manifest = replace(manifest, streams=tuple(streams))

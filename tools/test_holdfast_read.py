@@ -1611,7 +1611,7 @@ class ChangesTest(VaultTest):
 
     def story(self) -> list[Change]:
         return [
-            self.change(1, -2 * MINUTE, 9, None, 7),
+            self.change(1, -12 * MINUTE, 9, None, 7),
             self.change(1, 10 * MINUTE, 10, 0, 1),
             self.change(1, 20 * MINUTE, 100, 1, 2),
             self.change(2, 20 * MINUTE, 101, 0, None),
@@ -1641,8 +1641,8 @@ class ChangesTest(VaultTest):
         self.assertIn(BACKUP, self.assert_at(21 * MINUTE + 4999, {1: 2, 2: -1}).out)
 
     def test_changes_while_the_backup_began(self) -> None:
-        """The clocks differ: what is up to a minute older than the backup is applied again."""
-        self.write_changes(ChangeObject("c", [self.change(1, -59_000, 1, 7, 8), self.change(2, -61_000, 1, 7, 8)]))
+        """The clocks differ: what is up to eleven minutes older than the backup is applied again."""
+        self.write_changes(ChangeObject("c", [self.change(1, -659_000, 1, 7, 8), self.change(2, -661_000, 1, 7, 8)]))
         self.assert_at(MINUTE, {1: 8})
 
     def test_random_times(self) -> None:

@@ -39,7 +39,7 @@ pub const HANDLER: SignedDuration = SignedDuration::from_mins(15);
 pub const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// From how long before its beginning captured changes are laid over a backup: the clock that told its beginning may be
-/// ahead, and streams tell whole seconds. What the backup saw already changes nothing.
+/// ahead, and streams tell whole seconds. What the backup saw already changes nothing, unless a gap follows it.
 pub const CHANGES_BEFORE: SignedDuration = SignedDuration::from_mins(11);
 
 /// How old what a listing shows may be. S3 and directories are up to date; a copy behind a cache may not be.

@@ -308,7 +308,7 @@ async fn tasks(
     let mut tasks = Vec::new();
     for stream in streams {
         let changes = match detail.request.at {
-            Some(at) => at::Changes::until(services, manifest, stream, at)?,
+            Some(at) => at::Changes::until(services, manifest, stream, at).await?,
             None => None,
         };
         if (layered::is_layered(stream) || changes.is_some()) && !detail.request.selection.is_partial() {

@@ -49,6 +49,13 @@ impl Coverage {
         let gaps: Vec<Gap> = self.gaps.iter().filter(|gap| gap.from < to && from < gap.to).cloned().collect();
         if gaps.is_empty() { Ok(()) } else { Err(Uncovered::Gaps(gaps)) }
     }
+
+    /// When the last gap ended that ended by some time; `None` if there is none.
+    #[must_use]
+    pub fn last_gap_before(&self, time: Timestamp) -> Option<Timestamp> {
+        let ends = self.gaps.iter().map(|gap| gap.to).filter(|to| *to <= time.as_millisecond());
+        Timestamp::from_millisecond(ends.max()?).ok()
+    }
 }
 
 /// Of which time a resource's changes are known; `None` if none were ever captured.

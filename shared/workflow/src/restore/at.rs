@@ -125,8 +125,10 @@ pub(super) struct Latest {
 }
 
 impl<'a> Changes<'a> {
-    /// Those of a record stream up to a time.
-    pub(super) fn until(
+    /// Those of a record stream up to a time: from before the backup began, so that none is left out where the clock that
+    /// told its beginning was ahead. What it saw already changes nothing where all that followed is captured: so none from
+    /// before a gap.
+    pub(super) async fn until(
         services: &'a Services,
         manifest: &'a Manifest,
         stream: &'a StreamManifest,
@@ -139,6 +141,9 @@ impl<'a> Changes<'a> {
             Error::new(Code::Internal, format!("backup {} has no readable start: {e}", manifest.id))
         })?;
         let from = started.checked_sub(CHANGES_BEFORE).unwrap_or(Timestamp::MIN);
+        let coverage = log::coverage(services, &manifest.resource).await?;
+        let gap = coverage.and_then(|coverage| coverage.last_gap_before(started));
+        let from = gap.map_or(from, |ended| from.max(ended));
         Ok(Some(Self { services, manifest, stream, from, until }))
     }
 

@@ -129,7 +129,7 @@ async fn write(services: &Services, event: &TaskEvent, task: &Task) -> Result<Ou
     let selection = &detail.request.selection;
     let fetch = if selection.is_partial() { Fetch::Blocks } else { Fetch::Whole };
     let changes = match detail.request.at {
-        Some(at) => super::at::Changes::until(services, &manifest, stream, at)?,
+        Some(at) => super::at::Changes::until(services, &manifest, stream, at).await?,
         None => None,
     };
     let mut writing = Writing {

@@ -1,4 +1,4 @@
-//! Clocks that tell different times: a backup that only seems to be complete before a time is not built on.
+//! What is laid over a backup where clocks tell different times, and where changes are missing before it.
 
 use super::{Shop, order};
 use holdfast_connectors::{OnConflict, TargetSpec};
@@ -17,7 +17,7 @@ impl Shop {
         self.cloud.services().jobs.change_job(backup, change).await.unwrap();
     }
 
-    /// The backup that a time is restored from, and the ids of the records.
+    /// The backup that a time is restored from, and the records, as `id=n`.
     async fn restored(&self, at: Timestamp) -> (String, Vec<String>) {
         let id = self.cloud.new_id();
         let target = self.dir.path().join(&id);
@@ -31,13 +31,13 @@ impl Shop {
         };
         let job = self.cloud.run_restore(&id, &request).await.unwrap();
         assert_eq!(job.warnings, [], "the time is restored exactly");
-        let id_of = |line: &Vec<u8>| {
+        let record = |line: &Vec<u8>| {
             let value: serde_json::Value = serde_json::from_slice(line).unwrap();
-            value["id"]["S"].as_str().unwrap().to_owned()
+            format!("{}={}", value["id"]["S"].as_str().unwrap(), value["n"]["N"].as_str().unwrap())
         };
         let lines = sorted_lines(&target);
-        let ids = lines.values().flatten().map(id_of).collect();
-        (job.detail["request"]["backup"].as_str().unwrap().to_owned(), ids)
+        let records = lines.values().flatten().map(record).collect();
+        (job.detail["request"]["backup"].as_str().unwrap().to_owned(), records)
     }
 }
 
@@ -60,8 +60,8 @@ async fn a_backup_that_seems_complete_before_a_time_is_not_built_on_where_an_ear
     // By a clock that is ten minutes behind it is complete at that time, and one of its records is from after it.
     shop.completed_at(&later, at).await;
     shop.completed_at(&earlier, at - minutes(10)).await;
-    let (from, ids) = shop.restored(at).await;
-    assert_eq!((from, ids), (earlier.clone(), vec!["a".to_owned(), "b".to_owned()]));
+    let restored = shop.restored(at).await;
+    assert_eq!(restored, (earlier.clone(), vec!["a=1".to_owned(), "b=1".to_owned()]));
     // What no clock doubts is built on.
     let at = coverage.watermark;
     shop.completed_at(&later, at - minutes(10)).await;
@@ -71,4 +71,23 @@ async fn a_backup_that_seems_complete_before_a_time_is_not_built_on_where_an_ear
     shop.completed_at(&later, at - minutes(9)).await;
     shop.completed_at(&earlier, at + minutes(9)).await;
     assert_eq!(shop.restored(at).await.0, later);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_captured_before_a_gap_is_not_laid_over_a_backup_from_after_it() {
+    let shop = Shop::new().await;
+    shop.cloud.capture("orders").await.unwrap();
+    shop.put(&[order("a", 1)]).await;
+    shop.cloud.capture("orders").await.unwrap();
+    shop.switch(false).await;
+    shop.put(&[order("a", 2)]).await;
+    shop.switch(true).await;
+    shop.put(&[order("b", 1)]).await;
+    assert_eq!(shop.cloud.capture("orders").await.unwrap().new_gaps, 1);
+    let backup = back_up(&shop.cloud, "orders").await;
+    shop.put(&[order("c", 1)]).await;
+    shop.cloud.capture("orders").await.unwrap();
+    let coverage = log::coverage(shop.cloud.services(), "orders").await.unwrap().unwrap();
+    let records = ["a=2", "b=1", "c=1"].map(str::to_owned);
+    assert_eq!(shop.restored(coverage.watermark).await, (backup, records.to_vec()));
 }
